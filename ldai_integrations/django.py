@@ -14,7 +14,7 @@ from ._run.middleware import RequestTracking, VoteEndpoint
 from ._run.response import add_vote_token, follow
 from ._run.state import RunState
 from .exceptions import ConfigurationError
-from .feedback import FORM, MOST_BYTES, Answer, fields_of, length_of, too_long, widget
+from .feedback import FORM, MOST_BYTES, Answer, fields_of, length_of, no_fields_if_unreadable, too_long, widget
 from .tracking import process_tracking, services_of
 
 with needs_extra("django"):
@@ -191,13 +191,15 @@ def feedback_urls(
         answer = endpoint.refuse(request.method or "", client, length_of(meta.get("CONTENT_LENGTH") or ""))
         if answer is not None:
             return _response(answer)
-        if request.content_type == FORM:  # which may have been read already
-            fields: Mapping[str, object] = request.POST.dict()
-        else:
-            body = request.read(MOST_BYTES + 1)
-            if len(body) > MOST_BYTES:
-                return _response(too_long())
-            fields = fields_of(request.content_type or "", body)
+        fields: Mapping[str, object] = {}
+        with no_fields_if_unreadable():
+            if request.content_type == FORM:  # which may have been read already
+                fields = request.POST.dict()
+            else:
+                body = request.read(MOST_BYTES + 1)
+                if len(body) > MOST_BYTES:
+                    return _response(too_long())
+                fields = fields_of(request.content_type or "", body)
         # Under ASGI, Django sets the variable without knowing it.
         is_multiprocess = None if isinstance(request, ASGIRequest) else meta.get("wsgi.multiprocess")
         return _response(endpoint.vote(request, fields, client, is_multiprocess=is_multiprocess))

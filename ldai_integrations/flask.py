@@ -15,7 +15,7 @@ from ._run.context import SCOPE_KEY, RequestScope
 from ._run.middleware import RequestTracking, VoteEndpoint
 from ._run.options import check_ld_context
 from .exceptions import ConfigurationError, TrackingNotConfiguredError
-from .feedback import FORM, MOST_BYTES, Answer, fields_of, too_long, widget
+from .feedback import FORM, MOST_BYTES, Answer, fields_of, no_fields_if_unreadable, too_long, widget
 from .records import Mode
 from .tracking import Tracking, process_tracking, services_of
 from .typing import WSGIEnviron
@@ -183,13 +183,15 @@ def _vote() -> flask.Response:
     answer = endpoint.refuse(request.method, client, request.content_length or 0)
     if answer is not None:
         return _response(answer)
-    if request.mimetype == FORM:  # a CSRF protection may have read it already
-        fields: Mapping[str, object] = request.form
-    else:
-        body = request.stream.read(MOST_BYTES + 1) if request.content_length is None else request.get_data()
-        if len(body) > MOST_BYTES:
-            return _response(too_long())
-        fields = fields_of(request.content_type or "", body)
+    fields: Mapping[str, object] = {}
+    with no_fields_if_unreadable():
+        if request.mimetype == FORM:  # a CSRF protection may have read it already
+            fields = request.form
+        else:
+            body = request.stream.read(MOST_BYTES + 1) if request.content_length is None else request.get_data()
+            if len(body) > MOST_BYTES:
+                return _response(too_long())
+            fields = fields_of(request.content_type or "", body)
     return _response(endpoint.vote(request, fields, client, is_multiprocess=request.is_multiprocess))
 
 

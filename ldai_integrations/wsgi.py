@@ -17,7 +17,7 @@ from ._run.state import RunState
 from ._run.stream import StreamHooks, TrackedStream
 from ._run.web import as_status
 from .exceptions import ConfigurationError
-from .feedback import MOST_BYTES, Answer, fields_of, length_of, too_long, widget
+from .feedback import MOST_BYTES, Answer, fields_of, length_of, no_fields_if_unreadable, too_long, widget
 from .records import Mode
 from .tracking import Tracking, process_tracking, services_of
 from .typing import StartResponse, WSGIApp, WSGIEnviron
@@ -297,8 +297,10 @@ class WSGIFeedback:
             return answer
         if not stated and environ.get("wsgi.input_terminated"):  # sent in chunks, and the server knows where they end
             length = MOST_BYTES + 1
-        body = environ["wsgi.input"].read(length)
-        if len(body) > MOST_BYTES:
-            return too_long()
-        fields = fields_of(environ.get("CONTENT_TYPE", ""), body)
+        fields: Mapping[str, object] = {}
+        with no_fields_if_unreadable():
+            body = environ["wsgi.input"].read(length)
+            if len(body) > MOST_BYTES:
+                return too_long()
+            fields = fields_of(environ.get("CONTENT_TYPE", ""), body)
         return self._endpoint.vote(environ, fields, client, is_multiprocess=environ.get("wsgi.multiprocess"))

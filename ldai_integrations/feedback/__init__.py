@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ..settings import FeedbackSettings, Secret
 from ._feedback import Feedback
-from ._http import FORM, MOST_BYTES, Answer, fields_of, length_of, too_long, widget
+from ._http import FORM, MOST_BYTES, Answer, fields_of, length_of, no_fields_if_unreadable, too_long, widget
 from ._stores import MemoryStore, RedisStore, SQLiteStore
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "Secret",
     "fields_of",
     "length_of",
+    "no_fields_if_unreadable",
     "too_long",
     "widget",
 ]

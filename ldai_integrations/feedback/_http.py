@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 from urllib.parse import parse_qsl
+
+from .._diagnostics import raise_if_from_signal
 
 #: The longest body that is read, in bytes: the longest token, and what a client may add.
 MOST_BYTES = 8_192
@@ -48,6 +51,18 @@ def fields_of(content_type: str, body: bytes) -> Mapping[str, object]:
     except (ValueError, RecursionError):
         return {}
     return {}
+
+
+@contextmanager
+def no_fields_if_unreadable() -> Iterator[None]:
+    """Suppress the exceptions of a server that cannot read a body: it is malformed, or the client is gone.
+
+    Their types are those of the server. The request is then a vote without fields, which is refused and counted.
+    """
+    try:
+        yield
+    except Exception as exc:
+        raise_if_from_signal(exc)
 
 
 def make_refusal(status: int, error: str, *, headers: Headers | None = None, **more: str) -> Answer:
