@@ -16,7 +16,6 @@ has a field, its value is used. If a range that has it has no number of generati
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
@@ -145,8 +144,8 @@ def metrics_from_json(value: object) -> Metrics:
         number = value.get(key)
         if number is None:
             continue
-        if isinstance(number, bool) or not isinstance(number, (int, float)) or not math.isfinite(number):
-            raise ValueError(f"{key} is not a number")
+        if isinstance(number, bool) or not isinstance(number, (int, float)) or not abs(number) <= _MOST:
+            raise ValueError(f"{key} is not a number, or is too large")
         found[name] = _CONVERT.get(name, float)(number)
     return Metrics(**found)
 
@@ -209,6 +208,8 @@ def _compute_mean(parts: Sequence[Metrics], name: str) -> float | None:
     return float(sum(value * weight for value, weight in values) / generations)
 
 
+# No figure of users is larger, and a float holds the product of any two.
+_MOST = 10**100
 _SUMS = (
     "input_tokens",
     "output_tokens",

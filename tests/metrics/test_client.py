@@ -218,7 +218,17 @@ def test_refusals_say_what_to_do(status: int, remedy: str, api: API, client: Met
     assert len(api.paths) == 1
 
 
-@pytest.mark.parametrize("body", [b"<html>", b"", [], {"inputTokens": "7"}, {"thumbsUp": True}, b'{"durationMs":NaN}'])
+HUGE = 10**400
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        *(b"<html>", b"", [], {"inputTokens": "7"}, {"thumbsUp": True}, b'{"durationMs":NaN}'),
+        *({"inputTokens": HUGE}, {"inputCost": -HUGE}, {"judgeAccuracy": HUGE}),
+    ],
+    ids=lambda body: f"{body}"[:30],
+)
 def test_answers_that_are_no_metrics(body: Any, api: API, client: MetricsClient) -> None:
     """A response that cannot be read is an error that says so."""
     api.will_answer(body)
