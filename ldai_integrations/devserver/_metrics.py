@@ -45,8 +45,9 @@ MEANS = {
 # LaunchDarkly's own client refuses a fractional number of milliseconds.
 WHOLE = (*SUMS, "timeToFirstTokenMs")
 
+# An event whose key is missing or no text is stored without one.
 _VALUES = """
-FROM events WHERE config_key = :config_key AND kind = 'custom' AND metric_value IS NOT NULL
+FROM events WHERE config_key = :config_key AND kind = 'custom' AND key IS NOT NULL AND metric_value IS NOT NULL
   AND (:since_ms IS NULL OR created_ms >= :since_ms) AND (:until_ms IS NULL OR created_ms < :until_ms)
 """
 # total(), unlike sum(), cannot overflow.

@@ -175,6 +175,16 @@ def test_wrong_requests_are_refused(
         assert answer.json()["code"] == code
 
 
+@pytest.mark.parametrize("key", [None, 7, ["own"], {"own": 1}])
+def test_events_without_a_key_have_no_figures(key: Any, server: DevServer, raw: httpx.Client) -> None:
+    """An event whose key is no text is stored, and does not count. The figures of the others are still served."""
+    event = {"kind": "custom", "creationDate": SOME_MS, "data": {"configKey": "chat"}, "metricValue": 1}
+    raw.post("/bulk", json=[{**event, "key": key}, {**event, "key": "own"}])
+    assert server.status()["events"] == 2
+    answer = raw.get("/dev/figures/chat", params=window(**{"from": SOME_MS, "to": SOME_MS + 1}), headers=TOKEN)
+    assert [figures["scores"] for figures in answer.json()] == [{"own": 1}] * 2
+
+
 def test_times_in_seconds(tracked: DevServer, raw: httpx.Client, caplog: pytest.LogCaptureFixture) -> None:
     """A time range in seconds is refused with what to give, in the answer and in the log of the server."""
     now = int(time.time())
