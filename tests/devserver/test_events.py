@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 MAX_BYTES = 32 * 2**20
 
+ZIPPED = gzip.compress(b"[]", mtime=0)
 ADA = Context.builder("ada").name("Ada").build()
 
 
@@ -176,11 +177,22 @@ def test_payload_that_is_no_array_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("body", "encoding"), [(b"plain", "gzip"), (gzip.compress(b"[]", mtime=0)[:-9], "gzip"), (b"[]", "br")]
+    ("body", "encoding"),
+    [
+        *((b"plain", "gzip"), (ZIPPED[:-9], "gzip"), (ZIPPED + b"junk", "gzip"), (b"[]", "br")),
+        (gzip.compress(b"") * 1000 + ZIPPED, "gzip"),
+    ],
 )
 def test_body_that_cannot_be_unzipped_is_refused(body: bytes, encoding: str, raw: httpx.Client) -> None:
     """A body without the encoding in its header gets 400."""
     assert raw.post("/bulk", content=body, headers={"Content-Encoding": encoding}).status_code == 400
+
+
+def test_a_gzip_body_of_several_members_is_read(server: DevServer, raw: httpx.Client) -> None:
+    """The content of a gzip body is that of all its members."""
+    body = gzip.compress(b'[{"kind":') + gzip.compress(b"") + gzip.compress(b'"custom"}]')
+    assert raw.post("/bulk", content=body, headers={"Content-Encoding": "gzip"}).status_code == 202
+    assert server.events() == [{"kind": "custom"}]
 
 
 def test_ten_megabytes_are_accepted(server: DevServer, raw: httpx.Client) -> None:
