@@ -143,8 +143,10 @@ def list_events(
 
 
 @inspection.delete("/events", status_code=204, dependencies=_WITH_KEY)
-def delete_events(stores: ServerStores) -> Response:
+def delete_events(request: Request, stores: ServerStores) -> Response:
     """Delete all events."""
+    if request.query_params:
+        raise HTTPException(400, "This deletes all events, and takes no parameters.")
     stores.events.clear()
     return Response(status_code=204)
 

@@ -265,6 +265,8 @@ def test_events_can_be_read_over_http(raw: httpx.Client, server: DevServer) -> N
     for wrong in ("x", "-1", str(10**23), "9" * 5000):
         assert raw.get("/dev/events", params={"since": wrong}).status_code == 400
     assert raw.get("/dev/events", params={"limit": -1}).json()["events"] == []
+    assert raw.delete("/dev/events", params={"key": "k"}).status_code == 400
+    assert len(server.events()) == 5
     assert raw.delete("/dev/events").status_code == 204
     assert server.events() == []
 
