@@ -8,17 +8,20 @@ import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, TypeAlias
 
-from fastapi import APIRouter, Depends, Header, HTTPException, Query
+from fastapi import APIRouter, Depends, Header, Query
 from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response
 from pydantic import BaseModel, Field
 
 from ._events import Cursor
 from ._figures import Span, find_changed_buckets, read_cells
-from ._http import ERRORS, EventStream
+from ._http import ERRORS, EventStream, error
 from ._runs import list_configs, list_runs, list_tree
 from ._stores import ServerStores, Stores
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
 
 STATIC = Path(__file__).with_name("static")
 LIVE_SECONDS = 0.5  # changes within this time are sent together
@@ -125,29 +128,42 @@ async def follow_monitor(
     last_event_id: Annotated[str | None, Header(description="The cursor of the last event of this stream.")] = None,
 ) -> EventStream:
     """Send the data of the page, and then each change."""
-    if stores.live_pages >= MAX_LIVE:
-        raise HTTPException(503, f"{MAX_LIVE} pages are open, which is the limit; close some.")
-    return EventStream(_stream_updates(stores, view, since if last_event_id is None else last_event_id))
+    return _LiveStream(stores, _stream_updates(stores, view, since if last_event_id is None else last_event_id))
+
+
+class _LiveStream(EventStream):
+    """A stream for an open page, of which there is a limited number."""
+
+    def __init__(self, stores: Stores, updates: AsyncIterator[bytes]) -> None:
+        super().__init__(updates)
+        self._stores = stores
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send the updates. No other page can be opened between the check and the count."""
+        if self._stores.live_pages >= MAX_LIVE:
+            await error(503, f"{MAX_LIVE} pages are open, which is the limit; close some.")(scope, receive, send)
+            return
+        self._stores.live_pages += 1
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            self._stores.live_pages -= 1
 
 
 async def _stream_updates(stores: Stores, view: View, known: str | None) -> AsyncIterator[bytes]:
     """Yield what the page does not have yet, and then each change."""
     loop = asyncio.get_running_loop()
     seen, sent = object(), 0.0
-    stores.live_pages += 1
-    try:
-        while not stores.stopping.is_set():
-            state = stores.events.cursor, stores.flags.etag, stores.warnings.version
-            if state != seen or loop.time() - sent > HEARTBEAT_SECONDS:
-                async with stores.page_turn:
-                    seen, sent = state, loop.time()
-                    cursor, body = await asyncio.to_thread(view.read_update, known)
-                known = cursor
-                yield b"id: %b\ndata: %b\n\n" % (cursor.encode(), body)
-            with contextlib.suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(stores.stopping.wait(), LIVE_SECONDS)
-    finally:
-        stores.live_pages -= 1
+    while not stores.stopping.is_set():
+        state = stores.events.cursor, stores.flags.etag, stores.warnings.version
+        if state != seen or loop.time() - sent > HEARTBEAT_SECONDS:
+            async with stores.page_turn:
+                seen, sent = state, loop.time()
+                cursor, body = await asyncio.to_thread(view.read_update, known)
+            known = cursor
+            yield b"id: %b\ndata: %b\n\n" % (cursor.encode(), body)
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(stores.stopping.wait(), LIVE_SECONDS)
 
 
 class RunsQuery(BaseModel, extra="forbid"):

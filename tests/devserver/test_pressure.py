@@ -178,6 +178,14 @@ def test_the_number_of_open_pages_is_limited(server: DevServer, raw: httpx.Clien
         assert eventually(is_answered)
 
 
+def test_pages_that_open_at_once_are_limited(server: DevServer) -> None:
+    """Of 250 pages that open at the same moment, 100 are served."""
+    with ExitStack() as opened:
+        pages = [opened.enter_context(open_request(server, "GET /dev/monitor/live HTTP/1.1")) for _ in range(250)]
+        statuses = [page.recv(12)[9:] for page in pages]
+    assert (statuses.count(b"200"), statuses.count(b"503")) == (100, 150)
+
+
 def test_the_metrics_of_many_variations(server: DevServer, raw: httpx.Client) -> None:
     """The metrics of ten times as many variations take about ten times as long."""
 
