@@ -29,6 +29,7 @@ NOT_NEGATIVE = (
     "$ld:ai:graph:total_tokens",
 )
 
+_NAMES = ("events", "runs")
 _TABLES = """
 CREATE TABLE IF NOT EXISTS events (
     id            INTEGER PRIMARY KEY,
@@ -144,6 +145,9 @@ def prepare(connection: sqlite3.Connection) -> None:
     (found,) = connection.execute("PRAGMA user_version").fetchone()
     if not 0 <= found <= VERSION:
         raise sqlite3.DatabaseError(f"its schema has version {found}, this program supports up to {VERSION}")
+    names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    if any(name not in _NAMES and not name.startswith("sqlite_") for name in names):
+        raise sqlite3.DatabaseError("it has other tables, so another program has made it")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = NORMAL")
     if found < VERSION:

@@ -19,6 +19,7 @@ from ldclient import Context
 
 from ldai_integrations.devserver import DevServer
 from ldai_integrations.exceptions import ConfigurationError
+from ldai_integrations.feedback import SQLiteStore
 
 from ..waiting import eventually
 from .conftest import flush
@@ -309,6 +310,16 @@ def test_foreign_database_is_refused(tmp_path: Path) -> None:
         pass
     with pytest.raises(sqlite3.DatabaseError, match="its schema has version 7"), DevServer(FLAGS, db=other):
         pass
+
+
+def test_a_database_of_another_program_is_refused(tmp_path: Path) -> None:
+    """A file with tables that are not the server's, such as one of votes, is refused and not changed."""
+    path = tmp_path / "votes.db"
+    SQLiteStore(str(path))
+    before = path.read_bytes()
+    with pytest.raises(sqlite3.DatabaseError, match="another program has made it"), DevServer(FLAGS, db=path):
+        pass
+    assert path.read_bytes() == before
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has other permissions")
