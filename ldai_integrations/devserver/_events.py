@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sqlite3
 import threading
 import time
@@ -20,6 +21,8 @@ logger = logging.getLogger("ldai_integrations.devserver")
 Event = Json
 Filters = Mapping[str, str | None]
 
+#: The text of the error for a file that is not there any more, or another one.
+DELETED = "the file was deleted or replaced"
 FILTERS = ("kind", "key", "config_key", "run_id")
 
 
@@ -58,6 +61,8 @@ class EventStore:
         except sqlite3.Error:
             self._connection.close()
             raise
+        # An absolute path: the working directory may change.
+        self._file = (path.absolute(), path.stat()) if path is not None else None
         self._duplicates = 0
         #: The position of the newest event.
         self.cursor = self._start_era()
@@ -74,8 +79,10 @@ class EventStore:
 
         Raises:
             ValueError: The body is not a JSON array, is nested too deeply, or has too many events; nothing is stored.
+            sqlite3.Error: The database cannot be written, or its file was deleted.
         """
         with self._writing:
+            self._check_file()
             if self.select("SELECT 1 FROM events WHERE payload_id = :payload_id LIMIT 1", payload_id=payload_id):
                 self._duplicates += 1
                 return False
@@ -98,6 +105,18 @@ class EventStore:
                 "0" if out_of_range[0] in schema.NOT_NEGATIVE else "-2**53",
             )
         return True
+
+    def _check_file(self) -> None:
+        """Refuse to store events in a file that nobody can open any more."""
+        if self._file is None:
+            return
+        path, opened = self._file
+        try:
+            is_deleted = not os.path.samestat(path.stat(), opened)
+        except OSError:
+            is_deleted = True
+        if is_deleted:
+            raise sqlite3.OperationalError(DELETED)
 
     def _insert(self, payload_id: str, body: str) -> tuple[str | None, float] | None:
         """Store events, and let others read in between; return one whose metric value is out of range."""

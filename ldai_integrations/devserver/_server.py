@@ -18,10 +18,11 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.staticfiles import StaticFiles
 
+from .._files import is_locked
 from ..exceptions import ConfigurationError
 from ._api import inspection, metrics
 from ._checks import AIConfig, FlagFileError, Problem, check_mapping, list_ai_configs
-from ._events import Event, EventStore
+from ._events import DELETED, Event, EventStore
 from ._faults import FaultInjector, make_fault
 from ._flag_file import FlagFile
 from ._flags import FlagStore
@@ -244,13 +245,15 @@ class DevServer:
         stores, hang_up = self._stores, HangUp(self._thread.abort)
 
         async def answer_database_error(_request: Request, failure: Exception) -> Response:
-            if not stores.database_failed:
-                stores.database_failed = True
+            assert isinstance(failure, sqlite3.Error)
+            if str(failure) not in stores.database_failures:
+                stores.database_failures.add(str(failure))
                 logger.error(
-                    "%s cannot store the events: %s. They get HTTP 503, after which an SDK sends them once more. Free"
-                    " some space. This is logged once.",
+                    "%s cannot store the events: %s. They get HTTP 503, after which an SDK sends them once more. %s"
+                    " This is logged once.",
                     self._db or "The memory",
                     failure,
+                    _advise(failure),
                 )
             return error(503, f"the database cannot be used: {failure}")
 
@@ -295,6 +298,15 @@ class DevServer:
         _log_problems(problems)
         if changed := self._thread.call(self._flags.replace, payload):
             logger.info("%s: %s", file.path.name, ", ".join(changed))
+
+
+def _advise(failure: sqlite3.Error) -> str:
+    """Return what to do about a database that cannot be used."""
+    if is_locked(failure):
+        return "Close the program that has locked the file."
+    if str(failure) == DELETED:
+        return "Start the server again."
+    return "Free some space."
 
 
 async def _answer_http_error(request: Request, failure: Exception) -> Response:

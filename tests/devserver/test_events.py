@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import uuid
+from contextlib import closing
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -320,6 +321,38 @@ def test_a_database_of_another_program_is_refused(tmp_path: Path) -> None:
     with pytest.raises(sqlite3.DatabaseError, match="another program has made it"), DevServer(FLAGS, db=path):
         pass
     assert path.read_bytes() == before
+
+
+def post_event(server: DevServer) -> int:
+    """Post an event and return the status."""
+    return httpx.post(f"{server.url}/bulk", json=[custom()], trust_env=False, timeout=20).status_code
+
+
+def test_a_locked_database(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """While another program has locked the file, events get 503, and a line of the log says so."""
+    path = tmp_path / "events.db"
+    with DevServer(FLAGS, db=path) as server, closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        assert post_event(server) == 503
+        other.execute("COMMIT")
+        assert post_event(server) == 202
+    assert "database is locked. They get HTTP 503" in caplog.text
+    assert "Close the program that has locked the file. This is logged once." in caplog.text
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows deletes no open files")
+def test_a_deleted_database(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """After the file was deleted, or replaced by another, events get 503, and a line of the log says so."""
+    path = tmp_path / "events.db"
+    with DevServer(FLAGS, db=path) as server:
+        assert post_event(server) == 202
+        path.unlink()
+        assert post_event(server) == 503
+        path.touch()
+        assert post_event(server) == 503
+        assert server.status()["events"] == 1
+    assert caplog.text.count("the file was deleted or replaced") == 1
+    assert "Start the server again. This is logged once." in caplog.text
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has other permissions")
