@@ -113,8 +113,8 @@ def _print_introduction(server: DevServer, args: argparse.Namespace, path: Path 
     print(f"  for your application  LDAI_DEV_SERVER={server.url}")
     print(f"  for your browser      {server.url}/")
     source = f"{path}, edits take effect at once" if path is not None else "a sample; `ldai init` writes it to a file"
-    print(f"  flags                 {source}")
-    print(f"  events                {args.db or 'in memory'}")
+    print(printable(f"  flags                 {source}"))
+    print(printable(f"  events                {args.db or 'in memory'}"))
     if list_prices:
         source = f"genai-prices {version('genai-prices')}"
         print(f"  prices                those of the AI Configs, otherwise the list prices of {source}")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from .._files import write_whole_file
-from .terminal import fail, file_argument
+from .terminal import fail, file_argument, printable
 
 #: The file that ``ldai dev`` serves if it is given none.
 DEFAULT_FILE = Path("configs.json")
@@ -47,9 +47,9 @@ def run(args: argparse.Namespace) -> int:
         return fail(f"{problem.filename} cannot be written: {problem.strerror}")
     schema = args.file.with_name(SCHEMA)
     if args.schema:
-        print(f"ldai: wrote {schema}")
+        print(printable(f"ldai: wrote {schema}"))
     else:
-        print(f"ldai: wrote {args.file} and {schema}. Serve it: {dev_command(args.file)}")
+        print(printable(f"ldai: wrote {args.file} and {schema}. Serve it: {dev_command(args.file)}"))
     return 0
 
 

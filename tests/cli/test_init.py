@@ -60,6 +60,16 @@ def test_the_file_needs_no_server(tmp_path: Path) -> None:
     tracking.close()
 
 
+def test_a_name_with_control_characters(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Control characters in the name of a file are escaped, so that they cannot change the terminal."""
+    path = tmp_path / "we\x1b[31mird\n.json"
+    assert cli.main(["init", str(path)]) == 0
+    assert cli.main(["init", str(path), "--schema"]) == 0
+    output = capsys.readouterr().out
+    assert "we\\x1b[31mird\\n.json" in output
+    assert output.replace("\n", "").isprintable()
+
+
 def test_the_schema_alone(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """--schema writes the schema next to a file that exists, and leaves the file alone."""
     path = tmp_path / "mine.json"
