@@ -7,7 +7,7 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-from .._http import split_address
+from .._http import split_address, without_login
 from ..metrics import HOSTS
 from .terminal import is_utf_8
 
@@ -57,8 +57,8 @@ def find_access(args: argparse.Namespace, *, dev_server: bool) -> Access:
     """
     environ = {name: os.environ.get(name, "").strip() for name in (TOKEN, HOST, PROJECT, ENVIRONMENT, DEV_SERVER)}
     local = environ[DEV_SERVER] if dev_server and not args.base_url else ""
-    if local and split_address(local) is None:
-        raise ValueError(f"{DEV_SERVER} is {local!r}; use the address that `ldai dev` prints, such as {_EXAMPLE}")
+    if local:
+        _check_dev_server(local)
     given = {
         TOKEN: "dev" if local else environ[TOKEN],
         f"--project or {PROJECT}": args.project or environ[PROJECT] or ("default" if local else ""),
@@ -74,3 +74,11 @@ def find_access(args: argparse.Namespace, *, dev_server: bool) -> Access:
         raise ValueError(f"{wrong[0]} is not text in UTF-8; copy it again")
     token, project, env = given.values()
     return Access(token, project, env, args.base_url or local or environ[HOST] or "launchdarkly", bool(local))
+
+
+def _check_dev_server(url: str) -> None:
+    parts, shown = split_address(url), without_login(url)
+    if parts is None:
+        raise ValueError(f"{DEV_SERVER} is {shown!r}; use the address that `ldai dev` prints, such as {_EXAMPLE}")
+    if "@" in parts.netloc:
+        raise ValueError(f"{DEV_SERVER} has a user name or a password; use the address without them: {shown}")

@@ -196,7 +196,9 @@ def _check_token(token: str) -> str:
 
 def _check_url(url: str) -> str:
     parts, shown = split_address(url), without_login(url)
-    if parts is None or parts.username or parts.query or parts.fragment:
+    if parts is not None and "@" in parts.netloc:
+        raise ConfigurationError(f"base_url has a user name or a password; give the address without them: {shown:.200}")
+    if parts is None or parts.query or parts.fragment:
         raise ConfigurationError(
             f"base_url is {shown!r:.200}; give {', '.join(HOSTS)}, or an address such as https://…"
         )

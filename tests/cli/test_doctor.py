@@ -524,6 +524,7 @@ def test_colours_on_a_terminal(no_color: str, monkeypatch: pytest.MonkeyPatch) -
         ("", "", "is not configured"),
         ("LDAI_DEV_SERVER", "localhost", "LDAI_DEV_SERVER is 'localhost'"),
         ("LDAI_DEV_SERVER", "http://127.0.0.1:99999", "LDAI_DEV_SERVER is 'http://127.0.0.1:99999'"),
+        ("LDAI_DEV_SERVER", "http://ada:hunter2@[", "LDAI_DEV_SERVER is 'http://['"),
     ],
 )
 def test_environments_that_cannot_work(

@@ -376,6 +376,16 @@ def test_an_address_of_the_dev_server_without_a_scheme(
     assert capsys.readouterr().err == f"ldai: {message}\n"
 
 
+def test_an_address_of_the_dev_server_with_a_password(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The message names the variable and the cause, and not the password."""
+    monkeypatch.setenv("LDAI_DEV_SERVER", "http://ada:hunter2@127.0.0.1:8765")
+    assert ask() == 2
+    message = "LDAI_DEV_SERVER has a user name or a password; use the address without them: http://127.0.0.1:8765"
+    assert capsys.readouterr().err == f"ldai: {message}\n"
+
+
 def test_an_agent_graph(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     """The key of an agent graph, which has no such metrics, is refused with the keys of its agents."""
     graph = {"_ldMeta": meta("v"), "root": "triage", "edges": {"triage": [{"key": "answer"}]}}

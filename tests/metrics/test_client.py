@@ -381,6 +381,13 @@ def test_addresses_that_cannot_be_meant(url: str) -> None:
         MetricsClient(TOKEN, "shop", base_url=url)
 
 
+@pytest.mark.parametrize("login", ["ada:hunter2", ":hunter2"])
+def test_an_address_with_a_password(login: str) -> None:
+    """The message says that the address must not have one, and does not show it."""
+    with pytest.raises(ConfigurationError, match=r"a user name or a password; .* them: https://ld.example$"):
+        MetricsClient(TOKEN, "shop", base_url=f"https://{login}@ld.example")
+
+
 @pytest.mark.parametrize("options", [{"timeout": 0}, {"timeout": 301}, {"max_wait": -1}, {"project_key": " "}])
 def test_options_out_of_range(options: dict[str, Any]) -> None:
     """A value out of its range is refused with its name."""

@@ -22,7 +22,7 @@ from ldclient import Config, Context, LDClient
 from ldclient.config import HTTPConfig
 
 from ..._diagnostics import Diagnostics
-from ..._http import limit_heads, read_body, split_address
+from ..._http import limit_heads, read_body, split_address, without_login
 from ...delivery import (
     CONFIG_FILE,
     DEV_SERVER,
@@ -76,11 +76,14 @@ def find_target(environ: Mapping[str, str]) -> tuple[Target | None, list[Finding
     key, url, file = (environ.get(name, "").strip() for name in (SDK_KEY, DEV_SERVER, CONFIG_FILE))
     found = []
     if url:
+        shown = without_login(url)
         if split_address(url) is None:
             return None, [
-                problem("LaunchDarkly", f"{DEV_SERVER} is {url!r}", "use the address that `ldai dev` prints, http://…")
+                problem(
+                    "LaunchDarkly", f"{DEV_SERVER} is {shown!r}", "use the address that `ldai dev` prints, http://…"
+                )
             ]
-        target = Target(f"the dev server at {url}, set in {DEV_SERVER}", key, url=url.rstrip("/"))
+        target = Target(f"the dev server at {shown}, set in {DEV_SERVER}", key, url=url.rstrip("/"))
     elif key:
         target = Target(f"LaunchDarkly, set in {SDK_KEY}", key)
     elif file:
@@ -150,7 +153,7 @@ def check_hosts(target: Target) -> Iterator[Finding]:
         parts = urlsplit(uri)
         names.setdefault(f"{parts.scheme}://{parts.netloc}", name)
     for origin, name in names.items():
-        about = "dev server" if target.url else f"{name} host"
+        about, shown = "dev server" if target.url else f"{name} host", without_login(origin)
         cause = _find_cause(origin)
         if cause is not None:
             remedy = "start it: ldai dev --configs FILE"
@@ -159,12 +162,12 @@ def check_hosts(target: Target) -> Iterator[Finding]:
                     f"allow this machine to reach {urlsplit(origin).hostname} on port 443: check firewall, DNS, "
                     "https_proxy (lower case), and the certificates of a proxy that inspects TLS"
                 )
-            yield problem(about, f"{origin} cannot be reached ({cause}); {_HOSTS[name]}", remedy)
+            yield problem(about, f"{shown} cannot be reached ({cause}); {_HOSTS[name]}", remedy)
         elif target.url and _read_warnings(target.url) is None:
-            text = f"{origin} can be reached, but it is not a dev server"
+            text = f"{shown} can be reached, but it is not a dev server"
             yield problem(about, text, f"set {DEV_SERVER} to the address that `ldai dev` prints")
         else:
-            yield ok(about, f"{origin} can be reached")
+            yield ok(about, f"{shown} can be reached")
 
 
 def find_warnings(target: Target, config_key: str | None, other_keys: Collection[str]) -> Iterator[Finding]:
