@@ -289,9 +289,9 @@ class ASGIFeedback:
 
     async def _answer(self, scope: Scope, receive: Receive) -> Answer | None:
         """Return the answer; ``None`` if the client has disconnected."""
-        if scope["path"].endswith("/widget.js") and scope["method"] in ("GET", "HEAD"):
+        if scope["path"].endswith("/widget.js"):
             self._endpoint.keep_out_of_runs()
-            return widget()
+            return widget(scope["method"])
         headers = {name.lower(): value.decode("latin-1") for name, value in scope["headers"]}
         client = scope["client"][0] if scope.get("client") else ""
         length = length_of(headers.get(b"content-length", ""))

@@ -204,11 +204,11 @@ def feedback_urls(
         is_multiprocess = None if isinstance(request, ASGIRequest) else meta.get("wsgi.multiprocess")
         return _response(endpoint.vote(request, fields, client, is_multiprocess=is_multiprocess))
 
-    def script(_request: HttpRequest) -> HttpResponse:
+    def script(request: HttpRequest) -> HttpResponse:
         endpoint.keep_out_of_runs()
-        return _response(widget())
+        return _response(widget(request.method or ""))
 
-    return [path(route, csrf_exempt(vote)), path(f"{route}/widget.js", script)]
+    return [path(route, csrf_exempt(vote)), path(f"{route}/widget.js", csrf_exempt(script))]
 
 
 def _response(answer: Answer) -> HttpResponse:

@@ -186,7 +186,7 @@ def _vote() -> flask.Response:
     fields: Mapping[str, object] = {}
     with no_fields_if_unreadable():
         if request.mimetype == FORM:  # a CSRF protection may have read it already
-            fields = request.form
+            fields = dict(request.form.items(multi=True))  # of a repeated field, the last value
         else:
             body = request.stream.read(MOST_BYTES + 1) if request.content_length is None else request.get_data()
             if len(body) > MOST_BYTES:

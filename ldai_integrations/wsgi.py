@@ -286,9 +286,9 @@ class WSGIFeedback:
 
     def _answer(self, environ: WSGIEnviron) -> Answer:
         method = environ["REQUEST_METHOD"]
-        if environ.get("PATH_INFO", "").endswith("/widget.js") and method in ("GET", "HEAD"):
+        if environ.get("PATH_INFO", "").endswith("/widget.js"):
             self._endpoint.keep_out_of_runs()
-            return widget()
+            return widget(method)
         stated = environ.get("CONTENT_LENGTH") or ""
         length = length_of(stated)
         client = environ.get("REMOTE_ADDR", "")

@@ -81,9 +81,19 @@ def too_many(wait: int) -> Answer:
     return make_refusal(429, "Too many votes; try again later.", headers=[("Retry-After", str(wait))])
 
 
+def widget(method: str = "GET") -> Answer:
+    """Return the script with the buttons, or refuse a request that does not ask for it.
+
+    Args:
+        method: The HTTP method.
+    """
+    if method in ("GET", "HEAD"):
+        return _script()
+    return make_refusal(405, "Ask for the widget with GET.", headers=[("Allow", "GET, HEAD")])
+
+
 @cache
-def widget() -> Answer:
-    """Return the script with the buttons."""
+def _script() -> Answer:
     script = resources.files(__package__).joinpath("widget.js").read_bytes()
     headers = [
         ("Content-Type", "text/javascript; charset=utf-8"),

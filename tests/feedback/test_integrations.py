@@ -7,12 +7,13 @@ import http.client
 import re
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import urlencode
 
 from ldai_integrations import RunRecord
 from ldai_integrations.feedback import MemoryStore
 
 from ..waiting import eventually
-from .cases import GOOD, HOSTILE, NO_RUN, Request, vote
+from .cases import FORM, GOOD, HOSTILE, NO_RUN, Request, vote
 from .conftest import EVENT, HEADER, Application
 from .integrations import EVENTS
 
@@ -144,6 +145,23 @@ def test_the_widget_is_served(application: Application) -> None:
     assert response.headers.get_content_type() == "text/javascript"
     assert "max-age" in response.headers["Cache-Control"]
     assert response.headers["X-Content-Type-Options"] == "nosniff"
+
+
+def test_the_widget_takes_no_votes(application: Application) -> None:
+    """A vote that is posted to the path of the widget does not count."""
+    answer = application.get("/answer").json()
+    response = application.send("/feedback/widget.js", vote(answer["token"]), "ada")
+    assert response.status == 405
+    assert "GET" in response.headers["Allow"]
+    assert application.votes(answer["run_id"]) == []
+
+
+def test_the_last_value_of_a_repeated_field_counts(application: Application) -> None:
+    """A form with two kinds is a vote of the second one."""
+    answer = application.get("/answer").json()
+    body = urlencode([("token", answer["token"]), ("kind", "positive"), ("kind", "negative")]).encode()
+    assert application.vote(Request(body, dict(FORM))).status == 204
+    assert [kind for kind, _, _ in application.votes(answer["run_id"])] == ["negative"]
 
 
 def test_too_many_votes_are_refused(make_application: Callable[..., Any]) -> None:
