@@ -14,6 +14,7 @@ from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from .._diagnostics import Diagnostics
+from ..delivery import start_thread
 
 T = TypeVar("T")
 
@@ -94,11 +95,9 @@ class Worker:
             return
         try:
             if not self.is_started:
-                target = partial(_run_jobs, self._jobs, self._diagnostics)
-                threading.Thread(target=target, name="ldai-worker", daemon=True).start()
-                self.is_started = True
-        except RuntimeError:  # the interpreter is shutting down and starts no more threads
-            while not self._jobs.empty():
+                thread = start_thread(partial(_run_jobs, self._jobs, self._diagnostics), "ldai-worker")
+                self.is_started = thread is not None
+            while not self.is_started and not self._jobs.empty():
                 _run(self._jobs.get(), self._diagnostics)
         finally:
             self._starting.release()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -176,7 +177,14 @@ class Flushing:
 
     def flush_after_request(self) -> None:
         """Flush after a request that had a run, if settings or platform ask for it. Not for an event loop."""
-        if self.follows_requests:
+        if self.follows_requests and sys.is_finalizing():  # the threads that send events do not run any more
+            self.diagnostics.note(
+                "flush",
+                "finalizing",
+                "A run is lost, because it ended while Python was shutting down. If a __del__ makes it, let atexit "
+                "call that code: it does so before.",
+            )
+        elif self.follows_requests:
             with self.diagnostics.guard("flush", "request"):
                 self.flush_events(0.0 if is_on_event_loop() else None)
 

@@ -22,6 +22,7 @@ from ._payload import safe_context
 from ._processor import SpoolingEventProcessor
 from ._restart import ensure_started, watch_client
 from ._sdk import environment_id_of
+from ._threads import start_thread
 
 __all__ = [
     "CONFIG_FILE",
@@ -47,6 +48,7 @@ __all__ = [
     "problem_with_key",
     "report_connection",
     "safe_context",
+    "start_thread",
     "watch_client",
     "watch_dev_server",
     "why_not_connected",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Mapping
 from contextlib import suppress
@@ -44,6 +45,8 @@ class DevWarnings:
 
     def send(self, kind: str, text: str) -> None:
         """Send one line, on another thread."""
+        if sys.is_finalizing():  # before Python 3.12, start() waits for ever
+            return
         thread = threading.Thread(target=self._post, args=(kind, text), name="ldai-dev-warning")
         with suppress(RuntimeError):  # the interpreter is shutting down and starts no more threads
             thread.start()

@@ -24,6 +24,7 @@ from .reporting import make_run, make_tracking, ready, write_down
 
 #: Made before anything is forked, as an application does at import.
 tracking: Tracking
+_session: Session
 
 
 def make_runs(count: int = 5) -> None:
@@ -51,6 +52,26 @@ def wait() -> None:
 def returns() -> None:
     """Come to an end."""
     make_runs()
+
+
+class Session:
+    """An object that makes a run when it is deleted."""
+
+    def __del__(self) -> None:
+        make_run(tracking)
+
+
+def run_in_finalizer() -> None:
+    """Make runs, and one more while Python shuts down. The underscore lets Python delete the object first."""
+    global _session
+    _session = Session()
+    make_runs()
+
+
+def only_run_in_finalizer() -> None:
+    """Make the only run while Python shuts down."""
+    global _session
+    _session = Session()
 
 
 def exits() -> None:

@@ -86,6 +86,18 @@ def test_events_that_nobody_receives_are_logged() -> None:
     )
 
 
+@pytest.mark.parametrize("name", ["run_in_finalizer", "only_run_in_finalizer"])
+def test_a_run_while_python_shuts_down_is_logged(dev_server: DevServer, tmp_path: Path, name: str) -> None:
+    """No thread sends events any more. So nothing waits for one, and a line of the log says that the run is lost."""
+    with start(["tests.exits.programs", name], dev_server, tmp_path, FLUSH_TIMEOUT="20", FROM_ENV="1") as program:
+        begun = time.monotonic()
+        assert program.end() == 0, program.log()
+        assert time.monotonic() - begun < 15
+
+    assert program.log().count("A run is lost, because it ended while Python was shutting down") == 1, program.log()
+    assert sorted(arrived(dev_server)) == sorted(program.made())
+
+
 def test_a_receiver_that_hangs_leaves_time_for_the_rest(dev_server: DevServer, tmp_path: Path) -> None:
     """A signal has its effect in time, with what is buffered sent, where an open run's end does not return."""
     with start(["tests.exits.programs", "receiver_hangs"], dev_server, tmp_path, FLUSH_TIMEOUT="6") as program:
