@@ -115,7 +115,7 @@ class SQLiteStore:
         self._path = path
         self._lock = ForkSafeLock()
         #: Whether another process had locked the file, so that it has not been checked yet.
-        self.was_locked = False
+        self.was_locked: bool = False
         try:
             create_privately(path)
             with self._open():
