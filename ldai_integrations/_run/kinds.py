@@ -64,11 +64,6 @@ def is_unreadable_response(kind: type) -> bool:
     return all(hasattr(kind, name) for name in ("status", "headers", "raise_for_status", "json"))
 
 
-def has_unread_body(response: Any) -> bool:
-    """Return whether a value is an HTTP response without an error, whose body only the application can read."""
-    return is_unreadable_response(response.__class__) and isinstance(response.status, int) and response.status < 400
-
-
 def has_body(http: Any) -> bool:
     """Return whether the body of an HTTP response has been read."""
     return bool(http.is_stream_consumed if hasattr(http.__class__, "iter_bytes") else http.raw.closed)

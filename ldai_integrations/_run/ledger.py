@@ -263,16 +263,25 @@ class Ledger:
         return len(self._entered) < count
 
     def note_body(self, body: ProviderCall) -> None:
-        """Withdraw the request whose body is observed as a call of its own, so that it counts once.
+        """Let a request count once whose body is observed as a call of its own.
 
-        It is the one that this thread or task has entered last. If there is none, it may be any of the others.
+        An error is the body of a refused request, which then counts itself. Any other body is that of the request that
+        this thread or task has entered last. If there is none, it may be that of any other one.
         """
-        if self._entered and body.source == "observed" and body in self._calls:
-            worker = find_worker()
-            own = [call for one, call in self._entered if one == worker]
-            for call in own[-1:] or [call for _, call in self._entered]:
-                self.leave(call)
-                self.withdraw(call)
+        if not self._entered or body.source != "observed" or body not in self._calls:
+            return
+        worker, reading = find_worker(), body.read()
+        is_error = bool(body.error or (reading is not None and reading.error))
+        own = [call for one, call in self._entered if one == worker]
+        refused = [call for call in own if call.error]
+        if is_error and refused:
+            self.leave(refused[-1])
+            self.withdraw(body)
+            return
+        own = [call for call in own if not call.error]
+        for call in own[-1:] or [call for _, call in self._entered if not call.error]:
+            self.leave(call)
+            self.withdraw(call)
 
     def remember(self, response: object) -> None:
         """Remember an object that has been read; it is not kept alive if it supports weak references."""

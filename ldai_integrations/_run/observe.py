@@ -12,7 +12,7 @@ from typing import Any, TypeVar, cast
 from ..usage import Reading, read
 from .body import MOST_PARSED, beginning_of, is_document, is_sse_or_json_line, without_mark
 from .events import CallReader
-from .kinds import has_unread_body
+from .kinds import is_unreadable_response
 from .ledger import ProviderCall
 from .observer import Observer, note_failure
 from .proxy import Proxy
@@ -111,7 +111,7 @@ class _AwaitableManager(Proxy):
     def __init__(self, run: RunState, request: Any, call: ProviderCall) -> None:
         super().__init__(request)
         self._self_run, self._self_call = run, call
-        self._self_response: object = None
+        self._self_response: Any = None
         # The stream that was open before the block.
         self._self_before: CallReader | None = None
 
@@ -126,10 +126,13 @@ class _AwaitableManager(Proxy):
         except BaseException as exc:
             note_failure(run, call, exc)
             raise
-        if not has_unread_body(self._self_response):
+        if not is_unreadable_response(self._self_response.__class__):
             return observe(run, self._self_response, call)
         call.form = type(self._self_response)
         run.ledger.remember(self._self_response)
+        status = self._self_response.status
+        if isinstance(status, int) and status >= 400:
+            Observer(run, call).note_refusal(status)
         run.ledger.enter(call)
         return self._self_response
 
@@ -143,7 +146,7 @@ class _AwaitableManager(Proxy):
         stream = run.ledger.events.open
         if run.finished:
             return
-        if run.ledger.leave(call):
+        if run.ledger.leave(call) and not call.error:
             if exc is None:
                 run.ledger.withdraw(call)
                 Observer(run, call).note_unknown(self._self_response)

@@ -49,6 +49,8 @@ class Response:
         await asyncio.sleep(0)
         if self.error is not None:
             raise self.error
+        if self.status >= 400:
+            return {"error": {"message": "Slow down.", "type": "rate_limit_error", "code": "rate_limit_exceeded"}}
         choice = {"index": 0, "message": {"content": "Hi"}, "finish_reason": "stop"}
         usage = {"prompt_tokens": IN, "completion_tokens": OUT, "total_tokens": IN + OUT}
         return {"id": self.name, "object": "chat.completion", "model": "m", "choices": [choice], "usage": usage}
@@ -210,6 +212,42 @@ def test_exception_of_a_refusal(record_of: Any) -> None:
             run.observe(exc)
 
     assert counts(record_of(handler)) == ("error", 1, 1)
+
+
+def test_body_of_a_refusal(record_of: Any) -> None:
+    """A refusal and the JSON that says why are one failed call, which is not billed."""
+    record = record_of(lambda run: ask(run, Post(status=429)))
+    assert counts(record) == ("error", 1, 1)
+    assert record.usage is None
+
+
+def test_exception_in_the_block_of_a_refusal(record_of: Any) -> None:
+    """So are a refusal and an exception that the application passes inside the block."""
+
+    async def handler(run: Run) -> None:
+        async with run.observe(Post(status=429)) as response:
+            try:
+                response.raise_for_status()
+            except BrokenError as exc:
+                run.observe(exc)
+
+    assert counts(record_of(handler)) == ("error", 1, 1)
+
+
+@pytest.mark.parametrize("refused_first", [False, True])
+def test_refusal_beside_an_answer(refused_first: bool, record_of: Any) -> None:
+    """If a task has entered two requests, of which one was refused, each body belongs to its own."""
+    good, refused = Post(name="c1"), Post(name="c2", status=429)
+
+    async def handler(run: Run) -> None:
+        posts = (refused, good) if refused_first else (good, refused)
+        async with run.observe(posts[0]) as first, run.observe(posts[1]) as second:
+            run.observe(await first.json())
+            run.observe(await second.json())
+
+    record = record_of(handler)
+    assert counts(record)[1:] == (2, 1)
+    assert tokens(record) == (IN, OUT, False)
 
 
 def test_exception_after_the_body(record_of: Any) -> None:
