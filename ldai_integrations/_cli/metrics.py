@@ -194,7 +194,7 @@ def _check_conditions(conditions: Sequence[Condition], columns: Columns) -> int:
     status = 0
     for condition in conditions:
         for name, found in columns.items():
-            metrics = _NO_EVENTS if found == Metrics() else found
+            metrics = _NO_EVENTS if found == Metrics() else _with_votes(found)
             met, place = condition.is_met(metrics), "" if name is TOTAL else f" in variation {name!r}"
             if met:
                 tell(f"{condition.text} is met{place}: the value is {condition.figure.format(metrics)}")
@@ -203,6 +203,11 @@ def _check_conditions(conditions: Sequence[Condition], columns: Columns) -> int:
                 unknown = fail(f"{condition.text} cannot be checked{place}: {condition.figure.name} is unknown")
                 status = status or unknown
     return status
+
+
+def _with_votes(metrics: Metrics) -> Metrics:
+    """Return metrics in which the votes are 0 that LaunchDarkly does not send, because there are none."""
+    return replace(metrics, thumbs_up=metrics.thumbs_up or 0, thumbs_down=metrics.thumbs_down or 0)
 
 
 def _parse_time(text: str) -> datetime:

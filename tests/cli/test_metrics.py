@@ -244,6 +244,14 @@ def test_conditions_on_healthy_configs(api: API) -> None:
     assert ask("--json", "--fail-if", "errors > 0", "--fail-if", "errors > 0%") == 0
 
 
+@pytest.mark.parametrize("votes", [{}, {"thumbsUp": 3}])
+def test_conditions_without_bad_votes(votes: dict[str, int], api: API) -> None:
+    """If LaunchDarkly returns no votes of a kind, there are none."""
+    api.will_answer({"generationSuccessCount": 7, **votes}, {"generationSuccessCount": 7, **votes})
+    assert ask("--json", "--fail-if", "thumbs_down > 0") == 0
+    assert ask("--json", "--fail-if", "thumbs_down < 1") == 1
+
+
 def test_conditions_by_variation(api: API, capsys: pytest.CaptureFixture[str]) -> None:
     """With --by-variation, each variation is checked separately, and the message names it."""
     bad = {"generationSuccessCount": 1, "generationErrorCount": 1}

@@ -33,7 +33,7 @@ def check_all(args: argparse.Namespace, ld_context: Context, *, for_anyone: bool
     hosts = list(check_hosts(target))
     yield from hosts
     if target.url and any(finding.level == "problem" for finding in hosts):
-        yield skipped("connection", "the dev server cannot be reached", "do what the line above says, and try again")
+        yield skipped("connection", "no dev server answers", "do what the line above says, and try again")
         return
     yield from _check_ai_config(target, args.config_key, ld_context, for_anyone=for_anyone)
     if target.file:
