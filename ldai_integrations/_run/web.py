@@ -48,10 +48,16 @@ def status_of_exception(exc: BaseException) -> int | None:
 def status_of_response(result: object) -> int | None:
     """Return the HTTP status of what a handler returned, if it is a response.
 
-    Flask and Quart views may return ``(body, status)``. Elsewhere such a tuple is not a response.
+    Flask and Quart views may return ``(body, status)`` or ``(body, headers)``. Of the second form, only the ones whose
+    body is a stream or a response are recognised. Elsewhere such a tuple is not a response.
     """
     if type(result) is tuple:
-        return as_status(result[1]) if len(result) in (2, 3) and _in_view() else None
+        if len(result) not in (2, 3) or not _in_view():
+            return None
+        status = as_status(result[1])
+        if status is None:
+            status = 200 if looks_like_stream(result[0]) else status_of_response(result[0])
+        return status
     status = as_status(getattr(result, "status_code", None))
     return status if status is not None and (hasattr(result, "headers") or callable(result)) else None
 

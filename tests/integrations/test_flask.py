@@ -164,6 +164,32 @@ def test_a_view_may_return_a_tuple(tracking: Tracking, records: list[RunRecord],
     assert records[1].time_to_first_token_ms is not None
 
 
+@pytest.mark.parametrize("is_response", [False, True])
+def test_a_view_may_return_a_stream_and_headers(
+    tracking: Tracking, records: list[RunRecord], is_response: bool
+) -> None:
+    """The run of ``(body, headers)`` ends with the body, also if that breaks off."""
+    app = flask.Flask(__name__)
+
+    @app.get("/")
+    @track_ai(config_key="chat", tracking=tracking)
+    def view() -> Any:
+        def chunks() -> Iterator[str]:
+            yield "Hello "
+            current_run().add_usage(input_tokens=1013, output_tokens=77)
+            raise ConnectionError
+
+        return flask.Response(chunks()) if is_response else chunks(), {"X-Accel-Buffering": "no"}
+
+    with pytest.raises(ConnectionError):
+        _ = app.test_client().get("/").data
+    [record] = records
+    assert record.outcome == "error"
+    assert record.usage is not None
+    assert record.usage.total_tokens == 1090
+    assert record.time_to_first_token_ms is not None
+
+
 @pytest.mark.parametrize("config_key", [None, always_chat])
 def test_a_file_passes_as_it_is(tracking: Tracking, records: list[RunRecord], config_key: Any) -> None:
     """A file of a tracked view reaches the server's own file wrapper and is closed."""
