@@ -169,14 +169,19 @@ def _is_caller(frame: FrameType) -> bool:
 
 
 def raise_if_from_signal(exc: BaseException) -> None:
-    """Raise an exception again if a signal handler raised it, wherever the main thread was at that moment.
+    """Raise an exception again if a signal handler raised it."""
+    if is_from_signal(exc):
+        raise exc
+
+
+def is_from_signal(exc: BaseException) -> bool:
+    """Return whether a signal handler raised an exception, wherever the main thread was at that moment.
 
     The time limits of Celery (``SoftTimeLimitExceeded``), of RQ and of ``signal.alarm`` are such exceptions. One that
     ``PyThreadState_SetAsyncExc`` sets leaves no trace of its origin and cannot be recognised.
     """
     handlers = {_code_of(handler) for handler in map(getsignal, _SIGNALS) if callable(handler)}
-    if any(frame.f_code in handlers for frame, _ in traceback.walk_tb(exc.__traceback__)):
-        raise exc
+    return any(frame.f_code in handlers for frame, _ in traceback.walk_tb(exc.__traceback__))
 
 
 def _code_of(handler: object) -> CodeType | None:

@@ -6,7 +6,7 @@ import asyncio
 import threading
 from collections.abc import Iterator
 
-from .._diagnostics import raise_if_from_signal
+from .._diagnostics import is_from_signal, raise_if_from_signal
 
 # Exceptions that cancel, by module and name, so that trio and gevent need not be imported.
 _STOPPED = {("trio", "Cancelled"), ("gevent", "GreenletExit"), ("greenlet", "GreenletExit")}
@@ -83,9 +83,10 @@ def may_be_billed(exc: BaseException) -> bool:
     """Return whether a provider may bill a call that ended with an exception, which a client or a framework raised.
 
     It may if it answered with a status of success, or gave up after a while, or if the request was sent and the answer
-    did not arrive or cannot be read. An exception that does not say whether the request was sent counts as one before.
+    did not arrive or cannot be read. An exception that does not say whether the request was sent counts as one before,
+    unless a signal handler raised it while the client waited.
     """
-    has_left = False
+    has_left = is_from_signal(exc)
     for cause in _with_causes(exc):
         names = _names_of(cause)
         if any(name.startswith(_NOT_CONNECTED) for name in names):
@@ -132,7 +133,8 @@ def _has_left(exc: BaseException, names: list[str]) -> bool:
     status = _status_of(exc)
     if status is not None:
         return status < 300 or status in _GAVE_UP
-    if any(map(_is_of_answer, names)):
+    # The clients of openai and anthropic make it of whatever stops a request.
+    if any(map(_is_of_answer, names)) or ("APIConnectionError" in names and exc.__cause__ is not None):
         return True
     # Google's client checks its arguments and the answer with pydantic, whose exceptions name the class.
     return "ValidationError" in names and str(_field(exc, "title")).endswith("Response")

@@ -10,6 +10,7 @@ import textwrap
 import time
 from collections.abc import Iterator
 from contextvars import copy_context
+from types import SimpleNamespace
 from typing import Any
 
 import numpy
@@ -116,6 +117,27 @@ def time_limit() -> Iterator[None]:
     former = signal.signal(signal.SIGALRM, stop)
     yield
     signal.signal(signal.SIGALRM, former)
+
+
+def test_a_time_limit_during_a_call(time_limit: None, launchdarkly: OfflineLaunchDarkly, runs: RecordingSink) -> None:
+    """A call that a signal handler stops may be billed, so that the tokens of another call are a lower bound."""
+
+    def create(**arguments: Any) -> Any:
+        if arguments["model"] == "slow":
+            signal.raise_signal(signal.SIGALRM)
+        usage = {"prompt_tokens": 1013, "completion_tokens": 77, "total_tokens": 1090}
+        return {"id": "c1", "object": "chat.completion", "model": "m", "choices": [], "usage": usage}
+
+    client: Any = SimpleNamespace(chat=SimpleNamespace(completions=SimpleNamespace(create=create)))
+    create_tracked = wrap_client(client).chat.completions.create
+    with track_ai(config_key="chat"):
+        with pytest.raises(TimeLimitError):
+            create_tracked(model="slow", messages=ASK)
+        create_tracked(model="fast", messages=ASK)
+    record = runs.wait()[0]
+    assert (record.outcome, record.calls, record.failed_calls) == ("success", 2, 1)
+    assert record.usage is not None
+    assert record.usage.lower_bound
 
 
 class Chunk:
