@@ -67,7 +67,7 @@ def idle_scope() -> RequestScope:
 
 
 class _NoRun(Run):
-    """The run outside of any run, which does nothing."""
+    """The run that code gets outside of any run. It only notes the calls that the application observes there."""
 
     def observe(self, response: T) -> T:
         """Note a provider call that belongs to no run, unless a wrapped client has noted it; return the response."""

@@ -128,18 +128,23 @@ class _AwaitableManager(Proxy):
             raise
         if not is_unreadable_response(self._self_response.__class__):
             return observe(run, self._self_response, call)
-        call.form = type(self._self_response)
-        run.ledger.remember(self._self_response)
-        status = self._self_response.status
-        if isinstance(status, int) and status >= 400:
-            Observer(run, call).note_refusal(status)
-        run.ledger.enter(call)
+        with run.services.diagnostics.guard("observe", run.config_key, is_private=True):
+            self._self_enter(run, call)
         return self._self_response
 
     async def __aexit__(self, kind: object, exc: BaseException | None, traceback: object) -> object:
         with self._self_run.services.diagnostics.guard("observe", self._self_run.config_key, is_private=True):
             self._self_leave(self._self_run, self._self_call, exc)
         return await self.__wrapped__.__aexit__(kind, exc, traceback)
+
+    def _self_enter(self, run: RunState, call: ProviderCall) -> None:
+        """Note the response, whose body the application reads in the block."""
+        run.ledger.enter(call)
+        call.form = type(self._self_response)
+        run.ledger.remember(self._self_response)
+        status = self._self_response.status
+        if isinstance(status, int) and status >= 400:
+            Observer(run, call).note_error_status(status)
 
     def _self_leave(self, run: RunState, call: ProviderCall, exc: BaseException | None) -> None:
         """Note the end of the block. An exception before the end of the answer is the failure of the call."""

@@ -327,7 +327,7 @@ class Observer(StreamHooks):
         self._ledger.remember(http)
         self._has_begun = http.status_code < 400
         if not self._has_begun:  # the body says what is wrong, in any format
-            self.note_refusal(http.status_code)
+            self.note_error_status(http.status_code)
             return
         headers = http.headers
         content_type = str(headers.get("content-type") or "application/json")
@@ -352,12 +352,12 @@ class Observer(StreamHooks):
         """Take an HTTP response of whose body nothing can be read: it is a failed call, or none."""
         status = getattr(http, "status", None) or http.status_code
         if status >= 400:
-            self.note_refusal(status)
+            self.note_error_status(status)
         else:
             self._ledger.withdraw(self._call)
             self.note_unknown(http)
 
-    def note_refusal(self, status: int) -> None:
+    def note_error_status(self, status: int) -> None:
         """Note that the response has the status of an error."""
         self._call.error = str(status)
         self._call.is_cut_short = may_be_billed_as(self._call.error)

@@ -22,6 +22,14 @@ from urllib.parse import unquote
 from ..clients.event_stream import encode
 
 IN, OUT = 7317, 3863
+#: A whole response with this usage.
+COMPLETION = {
+    "id": "c1",
+    "object": "chat.completion",
+    "model": "m",
+    "choices": [{"index": 0, "message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}],
+    "usage": {"prompt_tokens": IN, "completion_tokens": OUT, "total_tokens": IN + OUT},
+}
 
 
 @dataclass

@@ -14,7 +14,7 @@ from ldai_integrations import Run, track_ai
 from ldai_integrations.records import RunRecord
 from ldai_integrations.testing import OfflineLaunchDarkly, RecordingSink
 
-from .provider import IN, OUT
+from .provider import COMPLETION, IN, OUT
 
 Handler = Callable[[Run], Coroutine[Any, Any, object]]
 HEAD = {"id": "c1", "object": "chat.completion.chunk", "model": "m"}
@@ -248,6 +248,28 @@ def test_refusal_beside_an_answer(refused_first: bool, record_of: Any) -> None:
     record = record_of(handler)
     assert counts(record)[1:] == (2, 1)
     assert tokens(record) == (IN, OUT, False)
+
+
+def test_response_that_cannot_be_read(record_of: Any) -> None:
+    """If a response does not give its status, the application gets the response nevertheless."""
+
+    class Odd(Response):
+        @property
+        def status(self) -> int:
+            raise RuntimeError("closed")
+
+        @status.setter
+        def status(self, status: int) -> None:
+            pass
+
+    async def handler(run: Run) -> None:
+        post = Post()
+        post.response = Odd("c1", 200, None, 2)
+        async with run.observe(post) as response:
+            assert response is post.response
+            run.observe(COMPLETION)
+
+    assert counts(record_of(handler)) == ("success", 1, 0)
 
 
 def test_exception_after_the_body(record_of: Any) -> None:

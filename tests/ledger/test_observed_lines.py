@@ -15,7 +15,7 @@ import pytest
 from ldai_integrations import Run, track_ai
 from ldai_integrations.testing import OfflineLaunchDarkly, RecordingSink
 
-from .provider import IN, OUT
+from .provider import COMPLETION, IN, OUT
 from .test_observed_events import CLAUDE, COHERE, LLAMA_CPP, OLLAMA, WATSONX, Events, chat, cohere_v1, gemini, is_exact
 
 Lines = list[str]
@@ -203,13 +203,6 @@ def test_an_id_for_each_line(events: Callable[[str], Events], runs: RecordingSin
 
 # Responses that are observed twice
 
-COMPLETION = {
-    "id": "c1",
-    "object": "chat.completion",
-    "model": "m",
-    "choices": [{"index": 0, "message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}],
-    "usage": {"prompt_tokens": IN, "completion_tokens": OUT, "total_tokens": IN + OUT},
-}
 MESSAGE = {
     "id": "msg_1",
     "type": "message",

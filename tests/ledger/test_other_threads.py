@@ -27,7 +27,7 @@ from ldai_integrations.asgi import ASGITrackingMiddleware
 from ldai_integrations.testing import OfflineLaunchDarkly, RecordingSink
 from ldai_integrations.wsgi import WSGITrackingMiddleware
 
-from .provider import IN, OUT, Provider
+from .provider import COMPLETION, IN, OUT, Provider
 
 ASK: list[Any] = [{"role": "user", "content": "Hi"}]
 Ask = Callable[[], str]
@@ -374,27 +374,18 @@ def test_many_calls_outside_of_a_long_run(openai: Any, launchdarkly: OfflineLaun
     assert (record.calls, record.usage.input_tokens, record.usage.lower_bound) == (70, 70 * IN, True)
 
 
-ANSWER = {
-    "id": "c1",
-    "object": "chat.completion",
-    "model": "m",
-    "choices": [{"index": 0, "message": {"role": "assistant", "content": "Hi"}, "finish_reason": "stop"}],
-    "usage": {"prompt_tokens": IN, "completion_tokens": OUT, "total_tokens": IN + OUT},
-}
-
-
 async def answer_later() -> dict[str, Any]:
     """Return a response."""
-    return ANSWER
+    return COMPLETION
 
 
 @pytest.mark.parametrize("observe", [
-    lambda run: run.observe(ANSWER),
-    lambda run: run.observe(json.dumps(ANSWER)),
-    lambda run: run.observe(f"data: {json.dumps(ANSWER)}"),
+    lambda run: run.observe(COMPLETION),
+    lambda run: run.observe(json.dumps(COMPLETION)),
+    lambda run: run.observe(f"data: {json.dumps(COMPLETION)}"),
     lambda run: asyncio.run(run.observe(answer_later())),
-    lambda run: list(run.observe(iter([ANSWER]))),
-    lambda run: run.observe(httpx.Response(200, json=ANSWER)),
+    lambda run: list(run.observe(iter([COMPLETION]))),
+    lambda run: run.observe(httpx.Response(200, json=COMPLETION)),
 ])  # fmt: skip
 def test_responses_observed_outside(
     observe: Callable[[Run], object], launchdarkly: OfflineLaunchDarkly, runs: RecordingSink
@@ -402,10 +393,10 @@ def test_responses_observed_outside(
     """A response that is observed outside of any run may be one of a run that is open, as a call is."""
     nobodys = current_run()
     with track_ai(config_key="chat") as run:
-        run.observe({**ANSWER, "id": "c0"})
+        run.observe({**COMPLETION, "id": "c0"})
         on_pool(lambda: str(observe(current_run())))
     with track_ai(config_key="chat") as run:
-        run.observe({**ANSWER, "id": "c0"})
+        run.observe({**COMPLETION, "id": "c0"})
         observe(nobodys)
     for record in runs.wait(2):
         assert record.usage is not None
@@ -417,7 +408,7 @@ def test_responses_observed_outside(
 def test_other_things_observed_outside(thing: object, launchdarkly: OfflineLaunchDarkly, runs: RecordingSink) -> None:
     """What is no response of a provider is no call."""
     with track_ai(config_key="chat") as run:
-        run.observe(ANSWER)
+        run.observe(COMPLETION)
         assert on_pool(lambda: current_run().observe(thing)) is thing  # type: ignore[arg-type,return-value]
     record = runs.wait()[0]
     assert record.usage is not None
@@ -449,11 +440,11 @@ def test_a_call_outside_whose_response_is_observed_there(
         for _ in range(2):
             current_run().observe(client.chat.completions.create(model="gpt-4o-mini", messages=ASK))
     assert launchdarkly.tracking.stats().diagnostics["call_outside_run"] == 2
-    current_run().observe(ANSWER)
+    current_run().observe(COMPLETION)
     assert launchdarkly.tracking.stats().diagnostics["call_outside_run"] == 3
 
 
 def test_responses_observed_without_a_tracking(caplog: pytest.LogCaptureFixture) -> None:
     """An application without a Tracking is told nothing."""
-    current_run().observe(ANSWER)
+    current_run().observe(COMPLETION)
     assert not caplog.records
