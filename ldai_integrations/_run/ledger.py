@@ -265,8 +265,9 @@ class Ledger:
     def note_body(self, body: ProviderCall) -> None:
         """Let a request count once whose body is observed as a call of its own.
 
-        An error is the body of a refused request, which then counts itself. Any other body is that of the request that
-        this thread or task has entered last. If there is none, it may be that of any other one.
+        The error in the body of a refused request is withdrawn, and the request counts. Any other body takes the place
+        of the request that this thread or task has entered last. If it has entered none, the body may be that of any
+        other request, and all of them are withdrawn.
         """
         if not self._entered or body.source != "observed" or body not in self._calls:
             return

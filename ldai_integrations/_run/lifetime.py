@@ -181,8 +181,8 @@ class Flushing:
             self.diagnostics.note(
                 "flush",
                 "finalizing",
-                "A run is lost, because it ended while Python was shutting down. If a __del__ makes it, let atexit "
-                "call that code: it does so before.",
+                "A run is lost, because it ended while Python was shutting down. If its code is in a __del__, register "
+                "that code with atexit, which calls it earlier.",
             )
         elif self.follows_requests:
             with self.diagnostics.guard("flush", "request"):
