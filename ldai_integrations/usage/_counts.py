@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
 from functools import lru_cache
+from operator import attrgetter
 from typing import Any
 
 from .._value import value_class
@@ -58,6 +59,7 @@ _PARTS = (
     ("input_audio_tokens", "cached_input_audio_tokens"),
     ("input_image_tokens", "cached_input_image_tokens"),
 )
+_all_parts = attrgetter(*(part for _, *parts in _PARTS for part in parts))
 # xAI's smallest part of a dollar.
 _TICKS = 10_000_000_000
 # Where the package LiteLLM keeps the cost that it was sent.
@@ -434,6 +436,8 @@ def _fit_parts(usage: Usage) -> Usage:
     """Return a usage whose parts fit into their wholes; of parts that do not, the wholes are believed."""
     if usage.output_tokens is not None and (usage.reasoning_tokens or 0) > usage.output_tokens:
         usage = replace(usage, reasoning_tokens=usage.output_tokens)
+    if not any(_all_parts(usage)):  # most calls have none
+        return usage
     for whole, *parts in _PARTS:
         count = getattr(usage, whole)
         if count is not None and sum(getattr(usage, part) or 0 for part in parts) > count:

@@ -298,11 +298,13 @@ class CallDraft:
         """Return the parts that have a price of their own, as :class:`Reading` has them."""
         if self.billed is not None:
             return ((self.billed, None),)
-        usage, passes = self._usage_of_response(), self.counts.passes if self.counts is not None else ()
+        further = tuple((counts.usage(), model) for counts, model in self.further.values())
+        passes = self.counts.passes if self.counts is not None else ()
+        has_passes = 1 < len(passes) <= _MOST_PASSES
+        usage = self._usage_of_response() if further or has_passes else None
         if usage is None:
             return ()
-        further = tuple((counts.usage(), model) for counts, model in self.further.values())
-        if 1 < len(passes) <= _MOST_PASSES:
+        if has_passes:
             # Each of the models may have made a pass without a name, unless all passes are those of the last one.
             default = "" if self.fallbacks and not self.lacks_passes else None
             parts = tuple((one.counts.usage(), one.model or default) for one in passes)
