@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import TypeVar
+from dataclasses import dataclass, field, fields
+from typing import Any, TypeVar
 
 from typing_extensions import dataclass_transform
 
@@ -14,6 +14,14 @@ T = TypeVar("T")
 def value_class(cls: type[T]) -> type[T]:
     """Make a class a dataclass of values: type checkers refuse to assign to a field.
 
+    Its ``repr`` leaves out the fields that have their default, which are most of them.
+
     Each run makes several of them. To make a dataclass that is frozen at run time as well takes four times as long.
     """
-    return dataclass(slots=True, unsafe_hash=True)(cls)
+    cls.__repr__ = _short_repr  # type: ignore[method-assign]
+    return dataclass(slots=True, unsafe_hash=True, repr=False)(cls)
+
+
+def _short_repr(value: Any) -> str:
+    given = ((one, getattr(value, one.name)) for one in fields(value) if one.repr)
+    return f"{type(value).__name__}({', '.join(f'{one.name}={it!r}' for one, it in given if it != one.default)})"

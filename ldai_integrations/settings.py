@@ -240,8 +240,8 @@ class Settings:
             and the first runs wait for AI Configs, in seconds; 0 to 300. Then the default is served.
         cancelled_as: What LaunchDarkly receives for a run that the client or a task cancelled:
             ``"cancelled"`` sends times and tokens, but neither success nor error.
-        caught_failures: The outcome of a run whose last provider call failed although the handler returned normally:
-            ``"error"`` or ``"success"``.
+        caught_failures: The outcome of a run whose last provider call failed or was stopped although the handler
+            returned normally: ``"error"`` or ``"success"``.
         report_estimates: Whether estimated token counts are sent to LaunchDarkly.
         costs: Whether records carry the cost of a run, where its price is known. The price list is loaded at start.
         error_statuses: The HTTP statuses, 400 to 599, that make a run an error. ``{429, *range(500, 600)}`` also counts

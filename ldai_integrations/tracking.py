@@ -259,7 +259,9 @@ class _Process:
     def check_owners(self, tracking: Tracking) -> None:
         """Warn if another open Tracking has created a client as well."""
         if any(other._owns_client and other is not tracking for other in self._open()):
-            _note_second(tracking, "Tracking.from_env() has connected this process to LaunchDarkly before")
+            _note_second(
+                tracking, "Tracking.from_env(), or a run without a Tracking, has connected this process before"
+            )
 
     def _open(self) -> list[Tracking]:
         return [tracking for reference in self._trackings if (tracking := reference()) is not None]
@@ -316,7 +318,7 @@ def _note_second(tracking: Tracking, reason: str) -> None:
         "second_tracking",
         "",
         "A second Tracking was created, although %s. Its runs are counted separately. Create one Tracking for the "
-        "process, and pass it to every middleware and decorator.",
+        "process, before its first run, and pass it to every middleware and decorator.",
         reason,
     )
 

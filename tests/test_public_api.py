@@ -117,3 +117,11 @@ def test_private_parts_of_launchdarkly_are_in_one_module() -> None:
     found = {str(path.relative_to(package)) for path in package.rglob("*.py") if private.search(path.read_text())}
 
     assert found == {"delivery/_sdk.py"}
+
+
+def test_a_value_shows_what_is_known() -> None:
+    """The text of a usage has only the counts that are known."""
+    usage = ldai_integrations.Usage(input_tokens=1013, output_tokens=77, lower_bound=True)
+
+    assert repr(usage) == "Usage(input_tokens=1013, output_tokens=77, lower_bound=True)"
+    assert repr(ldai_integrations.Usage()) == "Usage()"
