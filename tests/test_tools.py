@@ -86,3 +86,12 @@ def test_every_long_suite_runs_in_ci() -> None:
     run = {name for names in re.findall(r"-e ([\w,]+)\n", read(".ci/run")) for name in names.split(",")}
     assert [name for name in environments if name not in elsewhere and name not in run] == []
     assert "env: compiled" in read(".github/workflows/tests.yml")
+
+
+@pytest.mark.parametrize("workflow", sorted(path.name for path in (ROOT / ".github/workflows").glob("*.yml")))
+def test_actions_are_pinned(workflow: str) -> None:
+    """Each action of a workflow is pinned to a commit, which nobody can replace, and its version is named."""
+    used = re.findall(r"uses: (.+)", read(f".github/workflows/{workflow}"))
+
+    assert used
+    assert [action for action in used if not re.fullmatch(r"[\w/-]+@[0-9a-f]{40}  # v\d+\.\d+\.\d+", action)] == []
