@@ -244,10 +244,11 @@ class DevServer:
     def _build_app(self) -> ASGIApp:
         stores, hang_up = self._stores, HangUp(self._thread.abort)
 
-        async def answer_database_error(_request: Request, failure: Exception) -> Response:
-            assert isinstance(failure, sqlite3.Error)
-            if str(failure) not in stores.database_failures:
-                stores.database_failures.add(str(failure))
+        logged: set[str] = set()
+
+        async def answer_database_error(_request: Request, failure: sqlite3.Error) -> Response:
+            if str(failure) not in logged:
+                logged.add(str(failure))
                 logger.error(
                     "%s cannot store the events: %s. They get HTTP 503, after which an SDK sends them once more. %s"
                     " This is logged once.",
@@ -309,9 +310,8 @@ def _advise(failure: sqlite3.Error) -> str:
     return "Free some space."
 
 
-async def _answer_http_error(request: Request, failure: Exception) -> Response:
+async def _answer_http_error(request: Request, failure: HTTPException) -> Response:
     """Answer in LaunchDarkly's format. Starlette's own errors, such as an unknown path, get the path."""
-    assert isinstance(failure, HTTPException)
     is_own = failure.detail == HTTPStatus(failure.status_code).phrase
     path = f": {request.method} {request.url.path}" if is_own else ""
     answer = error(failure.status_code, f"{failure.detail}{path}")
@@ -319,9 +319,8 @@ async def _answer_http_error(request: Request, failure: Exception) -> Response:
     return answer
 
 
-async def _answer_wrong_query(_request: Request, failure: Exception) -> Response:
+async def _answer_wrong_query(_request: Request, failure: RequestValidationError) -> Response:
     """Answer a query with a value that is missing, unknown or out of range."""
-    assert isinstance(failure, RequestValidationError)
     detail = failure.errors()[0]
     name = detail["loc"][-1]
     match detail["type"]:

@@ -75,7 +75,6 @@ class Stores:
         warnings: The warnings that applications have sent.
         dropped_events: Events that SDKs dropped before sending, according to their own diagnostics.
         refused_payloads: Payloads that could not be stored.
-        database_failures: Why the database could not be written or read. Each reason is logged once.
         live_pages: The number of open pages.
         page_turn: Is held while the changes for one of them are read, which leaves the threads to other requests.
     """
@@ -90,7 +89,6 @@ class Stores:
     warnings: Warnings = field(default_factory=Warnings)
     dropped_events: int = 0
     refused_payloads: int = 0
-    database_failures: set[str] = field(default_factory=set)
     live_pages: int = 0
     page_turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
