@@ -13,7 +13,6 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ._json import Json, shorten
@@ -57,22 +56,15 @@ WHERE id > :since AND config_key = :config_key AND created_ms >= :since_ms AND c
 """
 
 
-@dataclass(frozen=True)
-class Span:
-    """A range of time up to now, divided into buckets.
+def current_buckets(step_ms: int, count: int) -> range:
+    """Return the numbers of the newest buckets; the last one contains the present. Bucket n begins n steps after 1970.
 
-    Attributes:
+    Args:
         step_ms: Length of a bucket.
-        buckets: Number of buckets; the last one contains the present.
+        count: How many buckets.
     """
-
-    step_ms: int
-    buckets: int
-
-    def numbers(self) -> range:
-        """Return the numbers of the buckets. Bucket n begins n steps after the epoch."""
-        now = int(time.time() * 1000) // self.step_ms
-        return range(now - self.buckets + 1, now + 1)
+    now = int(time.time() * 1000) // step_ms
+    return range(now - count + 1, now + 1)
 
 
 def read_cells(events: EventStore, config_key: str, *, step_ms: int, buckets: Iterable[int]) -> list[Json]:
@@ -104,9 +96,8 @@ def read_cells(events: EventStore, config_key: str, *, step_ms: int, buckets: It
     return found
 
 
-def find_changed_buckets(events: EventStore, config_key: str, *, since: int, span: Span) -> list[int]:
-    """Return the numbers of the buckets of a span that have events with a greater id."""
-    numbers = span.numbers()
-    window = {"since_ms": numbers.start * span.step_ms, "until_ms": numbers.stop * span.step_ms}
-    rows = events.select(_CHANGED, config_key=config_key, since=since, step_ms=span.step_ms, **window)
+def find_changed_buckets(events: EventStore, config_key: str, *, step_ms: int, buckets: range, since: int) -> list[int]:
+    """Return the numbers of those buckets that have events with a greater id than ``since``."""
+    window = {"since_ms": buckets.start * step_ms, "until_ms": buckets.stop * step_ms}
+    rows = events.select(_CHANGED, config_key=config_key, since=since, step_ms=step_ms, **window)
     return sorted(number for (number,) in rows)

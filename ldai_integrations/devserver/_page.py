@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, TypeAlias
@@ -15,7 +15,7 @@ from fastapi.responses import FileResponse, HTMLResponse, JSONResponse, Response
 from pydantic import BaseModel, Field
 
 from ._events import Cursor
-from ._figures import Span, find_changed_buckets, read_cells
+from ._figures import current_buckets, find_changed_buckets, read_cells
 from ._http import ERRORS, EventStream, error
 from ._runs import list_configs, list_runs, list_tree
 from ._stores import ServerStores, Stores
@@ -35,17 +35,19 @@ MAX_STEP_MS = 7 * 24 * 3600 * 1000
 
 @dataclass
 class View:
-    """The part of the data that one page shows: an AI Config and a range of time.
+    """The part of the data that one page shows: an AI Config, and a range of time that is divided into buckets.
 
     Attributes:
         stores: Contain the data.
         config_key: Key of the AI Config; empty if the page names none. Then it gets the one with the newest event.
-        span: The range of time.
+        step_ms: Length of a bucket.
+        bucket_count: Number of buckets; the last one contains the present.
     """
 
     stores: Stores
     config_key: str
-    span: Span
+    step_ms: int
+    bucket_count: int
 
     def read_update(self, known: str | None) -> tuple[str, bytes]:
         """Return the changes since a cursor, or all data if the cursor is unknown. This may take a second.
@@ -61,20 +63,22 @@ class View:
         config_key = self.config_key or str(newest["configKey"])
         if any(config["runs"] for config in configs):  # before the first run, the page may change its AI Config
             self.config_key = config_key
-        numbers = self.span.numbers()
-        changed = find_changed_buckets(events, config_key, since=since, span=self.span) if since else numbers
+        buckets = current_buckets(self.step_ms, self.bucket_count)
+        changed: Sequence[int] = buckets
+        if since:
+            changed = find_changed_buckets(events, config_key, step_ms=self.step_ms, buckets=buckets, since=since)
         runs = list_runs(events, config_key, after=since, limit=RUNS)
         cursor = f"{now.era}.{now.id}"
         data = {
             "cursor": cursor,
             "complete": not since,
             "configKey": config_key,
-            "stepMs": self.span.step_ms,
-            "firstBucket": numbers.start,
-            "buckets": len(numbers),
+            "stepMs": self.step_ms,
+            "firstBucket": buckets.start,
+            "buckets": len(buckets),
             "configs": configs,
             "warnings": self.stores.warnings.to_json(),
-            "cells": read_cells(events, config_key, step_ms=self.span.step_ms, buckets=changed),
+            "cells": read_cells(events, config_key, step_ms=self.step_ms, buckets=changed),
             "runs": runs,
             "allRuns": len(runs) < RUNS,
         }
@@ -97,7 +101,7 @@ async def _make_view(
         int, Query(ge=1, le=MAX_BUCKETS, description="The number of steps; the last one contains the present.")
     ] = 60,
 ) -> View:
-    return View(stores, config_key, Span(step_ms, buckets))
+    return View(stores, config_key, step_ms, buckets)
 
 
 RequestedView: TypeAlias = Annotated[View, Depends(_make_view)]
@@ -122,13 +126,12 @@ def read_monitor(view: RequestedView, since: Since = None) -> Response:
 
 @page.get("/dev/monitor/live", response_class=EventStream)
 async def follow_monitor(
-    stores: ServerStores,
     view: RequestedView,
     since: Since = None,
     last_event_id: Annotated[str | None, Header(description="The cursor of the last event of this stream.")] = None,
 ) -> EventStream:
     """Send the data of the page, and then each change."""
-    return _LiveStream(stores, _stream_updates(stores, view, since if last_event_id is None else last_event_id))
+    return _LiveStream(view.stores, _stream_updates(view, since if last_event_id is None else last_event_id))
 
 
 class _LiveStream(EventStream):
@@ -150,9 +153,9 @@ class _LiveStream(EventStream):
             self._stores.live_pages -= 1
 
 
-async def _stream_updates(stores: Stores, view: View, known: str | None) -> AsyncIterator[bytes]:
+async def _stream_updates(view: View, known: str | None) -> AsyncIterator[bytes]:
     """Yield what the page does not have yet, and then each change."""
-    loop = asyncio.get_running_loop()
+    stores, loop = view.stores, asyncio.get_running_loop()
     seen, sent = object(), 0.0
     while not stores.stopping.is_set():
         state = stores.events.cursor, stores.flags.etag, stores.warnings.version
