@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator
 from ._checks import KINDS, Payload
 from ._json import Json
 
-# The SDK stops reading after 300 s of silence. LaunchDarkly recommends to write every 15 to 30 s.
+# The SDK stops reading after 300 s of silence. LaunchDarkly recommends to write a comment every 15 to 30 s.
 HEARTBEAT_SECONDS = 15.0
 
 
@@ -24,11 +24,9 @@ class FlagStore:
 
     Args:
         payload: Flags and segments without problems in their structure. They keep their versions.
-        heartbeat: Seconds of silence after which a stream writes a comment.
     """
 
-    def __init__(self, payload: Payload, *, heartbeat: float = HEARTBEAT_SECONDS) -> None:
-        self._heartbeat = heartbeat
+    def __init__(self, payload: Payload) -> None:
         self._versions: dict[tuple[str, str], int] = {}
         # One event for each stream, which wakes it.
         self._streams: set[asyncio.Event] = set()
@@ -74,7 +72,7 @@ class FlagStore:
             while not self._closed:
                 yield message
                 try:
-                    await asyncio.wait_for(wake.wait(), self._heartbeat)
+                    await asyncio.wait_for(wake.wait(), HEARTBEAT_SECONDS)
                     wake.clear()
                     message = self._event
                 except asyncio.TimeoutError:

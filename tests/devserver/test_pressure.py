@@ -200,11 +200,12 @@ def test_the_metrics_of_many_variations(server: DevServer, raw: httpx.Client) ->
     assert measure("many", 20_000) < 30 * max(0.05, measure("few", 2_000))
 
 
-def test_changes_do_not_pile_up_for_a_client_that_does_not_read() -> None:
+def test_changes_do_not_pile_up_for_a_client_that_does_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
     """After many changes, a stream that was not read gets few messages. The last one that has flags has the newest."""
+    monkeypatch.setattr("ldai_integrations.devserver._flags.HEARTBEAT_SECONDS", 0.1)
 
     async def read() -> list[bytes]:
-        flags = FlagStore(FLAGS, heartbeat=0.1)
+        flags = FlagStore(FLAGS)
         stream = flags.stream()
         await anext(stream)
         for number in range(100):
