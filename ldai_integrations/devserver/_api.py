@@ -87,7 +87,7 @@ def _check_query(
     if config not in flags and not stores.events.count({"config_key": config}):
         known = ", ".join(found.key for found in list_ai_configs(flags)[:MAX_KEYS])
         raise HTTPException(404, f"there is no AI Config with this key, and no event of one; known: {known}")
-    return Selection(stores.events, config, stores.prices_of(flags.get(config)), since, until)
+    return stores.select(config, since, until)
 
 
 def _agents_in(flag: Json | None) -> list[str]:

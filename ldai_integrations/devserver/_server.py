@@ -28,7 +28,7 @@ from ._flag_file import FlagFile
 from ._flags import FlagStore
 from ._http import BodyTooLargeError, HangUp, LoopbackGuard, SecurityHeaders, error, is_loopback
 from ._json import Json
-from ._metrics import Selection, compute_metrics, compute_metrics_by_variation
+from ._metrics import compute_metrics, compute_metrics_by_variation
 from ._page import STATIC, page
 from ._prices import ListPrices
 from ._sdk import sdk
@@ -183,8 +183,7 @@ class DevServer:
             config_key: Key of the AI Config.
             by_variation: Return a list of ``{"variationKey", "metrics"}`` instead of one object.
         """
-        prices = self._stores.prices_of(self._flags.payload["flags"].get(config_key))
-        selection = Selection(self._stores.events, config_key, prices)
+        selection = self._stores.select(config_key)
         return compute_metrics_by_variation(selection) if by_variation else compute_metrics(selection)
 
     def totals(self) -> list[Json]:

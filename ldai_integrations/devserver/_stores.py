@@ -15,8 +15,8 @@ from ._events import EventStore
 from ._faults import FaultList
 from ._flags import FlagStore
 from ._http import Bodies
-from ._json import Json
-from ._prices import ListPrices, Prices, read_prices
+from ._metrics import Selection
+from ._prices import ListPrices, read_prices
 
 MAX_WARNINGS = 100
 MAX_WARNING_CHARS = 1000
@@ -101,9 +101,10 @@ class Stores:
             "droppedEvents": self.dropped_events,
         }
 
-    def prices_of(self, flag: Json | None) -> Prices:
-        """Return the prices of a flag's variations."""
-        return read_prices(flag, self.list_prices)
+    def select(self, config_key: str, since_ms: int | None = None, until_ms: int | None = None) -> Selection:
+        """Return the events of an AI Config in a range of time, with the prices of its variations."""
+        prices = read_prices(self.flags.payload["flags"].get(config_key), self.list_prices)
+        return Selection(self.events, config_key, prices, since_ms, until_ms)
 
     def clear(self) -> None:
         """Delete all events, losses, faults and warnings; the flags stay."""
