@@ -13,9 +13,8 @@ from dataclasses import dataclass
 from decimal import Decimal
 from typing import TypeAlias
 
+from .._prices import CUSTOM_PARAMETERS
 from ._json import Json
-
-_FIELDS = {"input": "costPerInputToken", "output": "costPerOutputToken"}
 
 #: Takes the names of a model and of its provider, and returns its prices in USD per token: ``input`` and ``output``.
 ListPrices: TypeAlias = Callable[[str, str], Mapping[str, Decimal]]
@@ -55,7 +54,7 @@ def read_prices(flag: Json | None, list_prices: ListPrices | None) -> Prices:
 
 def _prices_of(model: Json, provider: object, list_prices: ListPrices | None) -> TokenPrices:
     custom = model.get("custom")
-    given = {side: _price_in(custom, name) for side, name in _FIELDS.items()}
+    given = {side: _price_in(custom, CUSTOM_PARAMETERS[side]) for side in ("input", "output")}
     known = {side: price for side, price in given.items() if price is not None}
     name, provider_name = model.get("name"), provider.get("name") if isinstance(provider, dict) else ""
     if known or list_prices is None or not isinstance(name, str) or not isinstance(provider_name, str):

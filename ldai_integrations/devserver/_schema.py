@@ -10,7 +10,7 @@ from contextlib import closing
 # runs had no parent, and those of agent graphs no outcome. In 5, times and tokens could be negative.
 VERSION = 6
 
-# The largest integer that every JSON reader takes exactly. No real metric value, time or version is larger.
+# The largest integer that every JSON reader takes exactly. No real metric value, time, version or count is larger.
 MAX_VALUE = 2**53
 # Ten times as many events as the buffer of an SDK holds by default. To store them takes about two seconds.
 MAX_EVENTS = 100_000

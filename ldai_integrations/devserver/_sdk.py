@@ -14,15 +14,13 @@ from fastapi.responses import Response
 
 from .._files import parse_json
 from ._http import ERRORS, MAX_BYTES, SMALL_BYTES, BodyTooLargeError, EventStream, describe_body, error
+from ._schema import MAX_VALUE
 from ._stores import ServerStores, Stores, check_key
 
 logger = logging.getLogger("ldai_integrations.devserver")
 
 # SDK hooks receive it as the environment id.
 ENVIRONMENT = {"X-LD-EnvID": "ldai-dev"}
-# The largest integer that every JSON reader takes exactly.
-MAX_DROPPED = 2**53
-
 
 sdk = APIRouter(dependencies=[Depends(check_key)], responses=ERRORS)
 
@@ -76,7 +74,7 @@ async def receive_diagnostic(request: Request, stores: ServerStores) -> Response
         except ValueError as problem:
             raise ValueError("the diagnostic is not valid JSON") from problem
     dropped = report.get("droppedEvents") if isinstance(report, dict) else None
-    if isinstance(dropped, int) and 0 < dropped <= MAX_DROPPED:
+    if isinstance(dropped, int) and 0 < dropped <= MAX_VALUE:
         stores.dropped_events += dropped
         logger.warning("An SDK dropped %d events before sending them, because its buffer was full.", dropped)
     return Response(status_code=202)
