@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 from ..exceptions import ConfigurationError
-from .terminal import number, tell
+from .terminal import number, rich_console, tell
 
 _DEFAULT_TIMEOUT = 120.0
 SECONDS = number(float, lambda seconds: 0 < seconds <= 86_400, "a number of seconds, more than 0 and at most a day")
@@ -67,17 +68,13 @@ def _prefetch(args: argparse.Namespace) -> int:
 
 @contextlib.contextmanager
 def _show_downloads() -> Iterator[Callable[[str, int, int], None] | None]:
-    """Show a bar per file on a terminal if rich is installed."""
-    try:
-        from rich.console import Console
-        from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
-    except ImportError:
+    """Show a bar for each file on standard error, if it is a terminal and rich is installed."""
+    console = rich_console(sys.stderr)
+    if console is None:
         yield None
         return
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield None
-        return
+    from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
+
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, console=console) as bar:
         tasks: dict[str, TaskID] = {}

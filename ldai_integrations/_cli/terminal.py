@@ -7,7 +7,10 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TextIO, TypeVar
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 T = TypeVar("T")
 
@@ -78,21 +81,26 @@ def fail(message: str) -> int:
     return COULD_NOT_RUN
 
 
-@contextmanager
-def show_progress(name: str) -> Iterator[OnProgress | None]:
-    """Show a bar on standard error while requests are made.
-
-    There is no bar if standard error is not a terminal, or if rich is not installed.
-    """
-    if not sys.stderr.isatty():
-        yield None
-        return
+def rich_console(stream: TextIO) -> Console | None:
+    """Return a console of rich for a stream; ``None`` if it is not a terminal, or if rich is not installed."""
+    if not stream.isatty():
+        return None
     try:
         from rich.console import Console
-        from rich.progress import Progress
     except ImportError:
+        return None
+    return Console(file=stream)
+
+
+@contextmanager
+def show_progress(name: str) -> Iterator[OnProgress | None]:
+    """Show a bar on standard error while requests are made, if it is a terminal and rich is installed."""
+    console = rich_console(sys.stderr)
+    if console is None:
         yield None
         return
-    with Progress(console=Console(stderr=True), transient=True) as bar:
+    from rich.progress import Progress
+
+    with Progress(console=console, transient=True) as bar:
         task = bar.add_task(name, total=None, visible=False)
         yield lambda done, total: bar.update(task, completed=done, total=total, visible=total > 1)

@@ -93,7 +93,8 @@ def test_no_bar_without_a_terminal(published: dict[str, bytes], capsys: pytest.C
 
 def test_fetch_without_rich(published: dict[str, bytes], monkeypatch: pytest.MonkeyPatch) -> None:
     """The files are downloaded without rich, too."""
-    monkeypatch.setitem(sys.modules, "rich.progress", None)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setitem(sys.modules, "rich.console", None)
 
     assert main(["encodings", "prefetch"]) == 0
 

@@ -576,7 +576,7 @@ def test_the_progress_bar(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captur
     output, message = capsys.readouterr()
     assert output == ""
     assert "chat" in message
-    monkeypatch.setitem(sys.modules, "rich.progress", None)
+    monkeypatch.setitem(sys.modules, "rich.console", None)
     with show_progress("chat") as on_progress:
         assert on_progress is None
 

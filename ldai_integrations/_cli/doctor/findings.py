@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
-from ..terminal import printable
+from ..terminal import printable, rich_console
 
 _STYLES = {"ok": "green", "skipped": "dim", "warning": "yellow", "problem": "red"}
 
@@ -45,16 +45,13 @@ problem = partial(Finding, "problem")
 def print_finding(finding: Finding) -> None:
     """Print a finding: in colour if there is a terminal, and as wide as that; otherwise as plain lines."""
     finding = Finding(finding.level, *map(printable, (finding.about, finding.text, finding.remedy)))
-    if not sys.stdout.isatty():
+    console = rich_console(sys.stdout)
+    if console is None:
         print(finding, flush=True)
         return
-    try:
-        from rich.console import Console
-        from rich.table import Table
-        from rich.text import Text
-    except ImportError:
-        print(finding, flush=True)
-        return
+    from rich.table import Table
+    from rich.text import Text
+
     line = Table.grid(padding=(0, 1))
     line.add_column(width=8)
     line.add_column(overflow="fold")
@@ -62,4 +59,4 @@ def print_finding(finding: Finding) -> None:
     line.add_row(Text(finding.level, style=_STYLES[finding.level]), text)
     if finding.remedy:
         line.add_row("", Text(f"→ {finding.remedy}", style=_STYLES[finding.level]))
-    Console(highlight=False).print(line)
+    console.print(line, highlight=False)
