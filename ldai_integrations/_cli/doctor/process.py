@@ -142,7 +142,7 @@ def _check_uwsgi(environ: Mapping[str, str], directory: Path) -> Iterator[Findin
 def _read_uwsgi_options(path: Path) -> dict[str, str] | None:
     parser = configparser.ConfigParser(interpolation=None, strict=False, allow_no_value=True)
     try:
-        parser.read_string(_read_text(path))
+        parser.read(path, encoding="latin-1")  # decodes any bytes; a file that cannot be read is like an empty one
     except configparser.Error:
         return None
     if not parser.has_section("uwsgi"):
@@ -157,10 +157,3 @@ def _is_on(options: Mapping[str, str], name: str) -> bool:
 def _read_count(options: Mapping[str, str], name: str) -> int:
     value = options.get(name, "")
     return int(value) if value.isdecimal() else 0
-
-
-def _read_text(path: Path) -> str:
-    try:
-        return path.read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return ""
