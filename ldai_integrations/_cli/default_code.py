@@ -6,6 +6,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from .._ai_configs import snake_case
+
 Json = dict[str, Any]
 
 _NAMES = (
@@ -71,5 +73,4 @@ def _define(key: str, value: Json) -> str:
 
 
 def _make_tool(tool: Json) -> str:
-    names = {"customParameters": "custom_parameters"}
-    return f"LDTool({', '.join(f'{names.get(name, name)}={value!r}' for name, value in tool.items())})"
+    return f"LDTool({', '.join(f'{snake_case(name)}={value!r}' for name, value in tool.items())})"
