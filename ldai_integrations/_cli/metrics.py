@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
+from importlib import import_module
 from pathlib import Path
 from textwrap import fill
 from typing import Any
@@ -106,7 +107,7 @@ def run(args: argparse.Namespace) -> int:
     """Read the metrics, print and draw them, and check the conditions."""
     try:
         if args.plot is not None:
-            import matplotlib.figure  # noqa: F401  # before anything is requested or printed
+            import_module("matplotlib.figure")  # its absence is an error before anything is requested or printed
         start, end = _find_range(args, datetime.now(timezone.utc))
         access = find_access(args, dev_server=True)
         client = MetricsClient(access.token, access.project, base_url=access.base_url)

@@ -218,12 +218,10 @@ def save_plot(path: Path, title: str, points: Sequence[MetricsPoint]) -> None:
         ValueError: The format of the file is unknown.
         OSError: The file cannot be written.
     """
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(14, 7.5), layout="constrained")
-    FigureCanvasAgg(figure)
     figure.suptitle(title, x=0.01, ha="left", fontweight="bold")
     times = [_read_time((point.start_ms + point.end_ms) // 2) for point in points]
     names = dict.fromkeys(name for point in points for name in point.variations)
