@@ -1,4 +1,4 @@
-"""``ldai init``, the sample that ``ldai dev`` serves without a file, and the behaviour of the whole command."""
+"""``ldai init``, and the sample that ``ldai dev`` serves without a file."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ldai_integrations import __version__, cli, track_ai
+from ldai_integrations import cli, track_ai
 from ldai_integrations.devserver import DevServer
 from ldai_integrations.tracking import Tracking
 
@@ -144,23 +144,3 @@ def test_dev_without_a_file_serves_the_sample(tmp_path: Path) -> None:
         assert process.wait(20) == 0
     assert any("a sample" in line for line in lines)
     assert any(line.split()[:2] == ["support-bot", "completion"] for line in lines)
-
-
-def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
-    """``ldai --version`` prints the version of the package."""
-    with pytest.raises(SystemExit) as ended:
-        cli.main(["--version"])
-
-    assert ended.value.code == 0
-    assert capsys.readouterr().out == f"ldai-integrations {__version__}\n"
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has other pipes")
-def test_a_pipe_that_closes_early() -> None:
-    """A reader that has read enough, such as ``head``, causes no traceback."""
-    command = [sys.executable, "-m", "ldai_integrations", "encodings", "list"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        process.stdout.close()
-        assert process.stderr.read() == ""

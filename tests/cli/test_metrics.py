@@ -21,23 +21,12 @@ from ldai_integrations._cli.terminal import show_progress
 from ldai_integrations.devserver import DevServer
 
 from ..flags import flag, meta
-from ..metrics.answers import API, FULL, serving
+from ..metrics.answers import API, FULL
 
 UNKNOWN = "–"  # noqa: RUF001
 NOW_MS = 1_795_132_800_000
 WINDOW = ("--from", "2026-11-18", "--to", "2026-11-20")
-Ask = Callable[..., int]
-
-
-@pytest.fixture
-def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[API]:
-    """Serve a fake of LaunchDarkly's API, and set the environment variables for it."""
-    with serving() as api:
-        monkeypatch.setenv("LAUNCHDARKLY_API_HOST", api.url)
-        monkeypatch.setenv("LAUNCHDARKLY_ACCESS_TOKEN", "api-secret")
-        monkeypatch.setenv("LAUNCHDARKLY_PROJECT_KEY", "shop")
-        monkeypatch.setenv("LAUNCHDARKLY_ENVIRONMENT_KEY", "production")
-        yield api
+AROUND_NOW = ("--from", "2026-11-19", "--to", "2026-11-21")
 
 
 def ask(*arguments: str) -> int:
@@ -403,95 +392,80 @@ def test_an_agent_graph(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
     assert "an agent graph, which has no such metrics; ask for its agents: triage, answer" in capsys.readouterr().err
 
 
-def test_percentiles_of_the_dev_server(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    """The dev server's times have percentiles, for all variations together and for each; LaunchDarkly has none."""
-    events = [
-        {
-            "kind": "custom",
-            "key": "$ld:ai:duration:total",
-            "creationDate": NOW_MS,
-            "metricValue": 10 * number,
-            "context": {"kind": "user", "key": "ada"},
-            "data": {"runId": f"run-{number}", "configKey": "chat", "variationKey": "small"},
-        }
-        for number in range(1, 101)
-    ]
+@pytest.fixture
+def send(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
+    """Run a dev server, set the environment variable for it, and return a function that sends events to it."""
     with DevServer({"flags": {}}) as server:
-        httpx.post(f"{server.url}/bulk", json=events, trust_env=False).raise_for_status()
         monkeypatch.setenv("LDAI_DEV_SERVER", server.url)
-        window = ("--from", "2026-11-19", "--to", "2026-11-21")
-        assert cli.main(["metrics", "chat", *window, "--by-variation"]) == 0
-        table = capsys.readouterr().out
-        assert cli.main(["metrics", "chat", *window, "--json"]) == 0
-        [total] = json.loads(capsys.readouterr().out)["metrics"]
+
+        def send(*events: dict[str, Any]) -> None:
+            httpx.post(f"{server.url}/bulk", json=events, trust_env=False).raise_for_status()
+
+        yield send
+
+
+def event(run: str, key: str, value: float, *, variation: str = "small") -> dict[str, Any]:
+    """Return an event of a run at :data:`NOW_MS`."""
+    about = {"runId": run, "configKey": "chat", "variationKey": variation}
+    return {"kind": "custom", "key": key, "creationDate": NOW_MS, "metricValue": value, "data": about}
+
+
+def test_percentiles_of_the_dev_server(send: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
+    """The dev server's times have percentiles, for all variations together and for each; LaunchDarkly has none."""
+    send(*(event(f"run-{number}", "$ld:ai:duration:total", 10 * number) for number in range(1, 101)))
+    assert cli.main(["metrics", "chat", *AROUND_NOW, "--by-variation"]) == 0
+    table = capsys.readouterr().out
+    assert cli.main(["metrics", "chat", *AROUND_NOW, "--json"]) == 0
+    [total] = json.loads(capsys.readouterr().out)["metrics"]
     [row] = [line for line in table.splitlines() if "p50 / p95 / p99" in line]
     assert [cell.strip() for cell in row.split("│")[2:4]] == ["500 / 950 / 990 ms"] * 2
     assert total["percentiles"] == {"durationMs": {"p50": 500, "p95": 950, "p99": 990}}
 
 
 @pytest.mark.parametrize("form", ["--json", "--by-variation"])
-def test_a_year_of_the_dev_server(
-    form: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_year_of_the_dev_server(form: str, send: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
     """A range of more than 100 days has the figures that only the dev server has, too."""
-    event = {"kind": "custom", "key": "answer-quality", "creationDate": NOW_MS, "metricValue": 0.75}
-    with DevServer({"flags": {}}) as server:
-        httpx.post(
-            f"{server.url}/bulk", json=[{**event, "data": {"runId": "a", "configKey": "chat"}}], trust_env=False
-        ).raise_for_status()
-        monkeypatch.setenv("LDAI_DEV_SERVER", server.url)
-        assert cli.main(["metrics", "chat", "--from", "2025-11-21", "--to", "2026-11-21", form]) == 0
+    send(event("a", "answer-quality", 0.75))
+    assert cli.main(["metrics", "chat", "--from", "2025-11-21", "--to", "2026-11-21", form]) == 0
     assert "0.75" in capsys.readouterr().out
 
 
 def test_scores_and_cancelled_runs_of_the_dev_server(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    send: Callable[..., None], capsys: pytest.CaptureFixture[str]
 ) -> None:
     """With the dev server, the table has the scores of the application and the runs without an outcome."""
-
-    def event(run: str, key: str, value: float) -> dict[str, Any]:
-        about = {"runId": run, "configKey": "chat", "variationKey": "small" if run == "a" else "large"}
-        return {"kind": "custom", "key": key, "creationDate": NOW_MS, "metricValue": value, "data": about}
-
-    scores = [event("a", "answer-quality", 0.25), event("b", "answer-quality", 0.75), event("b", "[b]rich[/b]", 1)]
-    cancelled = event("c", "$ld:ai:duration:total", 10)
-    ended = [event(run, "$ld:ai:generation:success", 1) for run in "ab"]
-    with DevServer({"flags": {}}) as server:
-        httpx.post(f"{server.url}/bulk", json=[*scores, cancelled, *ended], trust_env=False).raise_for_status()
-        monkeypatch.setenv("LDAI_DEV_SERVER", server.url)
-        window = ("--from", "2026-11-19", "--to", "2026-11-21", "--by-variation")
-        assert cli.main(["metrics", "chat", *window]) == 0
-        table = capsys.readouterr().out
-        assert cli.main(["metrics", "chat", *window, "--json"]) == 0
-        columns = {one["variation"]: one for one in json.loads(capsys.readouterr().out)["metrics"]}
-        assert cli.main(["metrics", "chat", "--from", "2026-11-01", "--to", "2026-11-02", "--json"]) == 0
-        [earlier] = json.loads(capsys.readouterr().out)["metrics"]
+    send(
+        event("a", "answer-quality", 0.25),
+        event("a", "$ld:ai:generation:success", 1),
+        event("b", "answer-quality", 0.75, variation="large"),
+        event("b", "[b]rich[/b]", 1, variation="large"),
+        event("b", "$ld:ai:generation:success", 1, variation="large"),
+        event("cancelled", "$ld:ai:duration:total", 10, variation="large"),
+    )
+    assert cli.main(["metrics", "chat", *AROUND_NOW, "--by-variation"]) == 0
+    table = capsys.readouterr().out
+    assert cli.main(["metrics", "chat", *AROUND_NOW, "--by-variation", "--json"]) == 0
+    columns = {one["variation"]: one for one in json.loads(capsys.readouterr().out)["metrics"]}
+    assert cli.main(["metrics", "chat", "--from", "2026-11-01", "--to", "2026-11-02", "--json"]) == 0
+    [earlier] = json.loads(capsys.readouterr().out)["metrics"]
     rows = {cells[1].strip(): [cell.strip() for cell in cells[2:-1]] for cells in map(_split_cells, table.splitlines())}
     assert rows["answer-quality, mean"] == ["0.5", "0.75", "0.25"]
-    assert rows["[b]rich[/b], mean"] == ["1", "1", "\u2013"]
-    assert rows["Cancelled or no outcome"] == ["1", "1", "\u2013"]
+    assert rows["[b]rich[/b], mean"] == ["1", "1", UNKNOWN]
+    assert rows["Cancelled or no outcome"] == ["1", "1", UNKNOWN]
     assert columns["all"]["scores"] == {"[b]rich[/b]": 1, "answer-quality": 0.5}
     assert [columns[name]["without_outcome"] for name in ("all", "large", "small")] == [1, 1, 0]
     nothing = {"percentiles": {}, "scores": {}, "without_outcome": 0}
     assert {name: earlier[name] for name in nothing} == nothing
 
 
-def test_the_mean_duration_with_cancelled_runs(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_mean_duration_with_cancelled_runs(send: Callable[..., None], capsys: pytest.CaptureFixture[str]) -> None:
     """The mean of the dev server is that of all durations, also of cancelled runs, in the table and in conditions."""
-
-    def event(run: str, key: str, value: float) -> dict[str, Any]:
-        about = {"runId": run, "configKey": "chat", "variationKey": "small"}
-        return {"kind": "custom", "key": key, "creationDate": NOW_MS, "metricValue": value, "data": about}
-
-    times = [event("a", "$ld:ai:duration:total", 20), event("cancelled", "$ld:ai:duration:total", 1000)]
-    with DevServer({"flags": {}}) as server:
-        sent = [*times, event("a", "$ld:ai:generation:success", 1)]
-        httpx.post(f"{server.url}/bulk", json=sent, trust_env=False).raise_for_status()
-        monkeypatch.setenv("LDAI_DEV_SERVER", server.url)
-        window = ("--from", "2026-11-19", "--to", "2026-11-21")
-        assert cli.main(["metrics", "chat", *window, "--fail-if", "duration > 511ms"]) == 0
+    send(
+        event("a", "$ld:ai:duration:total", 20),
+        event("a", "$ld:ai:generation:success", 1),
+        event("cancelled", "$ld:ai:duration:total", 1000),
+    )
+    assert cli.main(["metrics", "chat", *AROUND_NOW, "--fail-if", "duration > 511ms"]) == 0
     output = capsys.readouterr().out
     rows = [[cell.strip() for cell in _split_cells(line)] for line in output.splitlines()]
     assert ["", "Duration, mean", "510 ms", ""] in rows

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import json
 import os
-from collections.abc import Iterator
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from ldai_integrations import cli, track_ai
 from ldai_integrations.devserver import DevServer
 from ldai_integrations.tracking import Tracking
 
-from ..metrics.answers import API, Answer, serving
+from ..metrics.answers import API, Answer
 
 # Shaped as in LaunchDarkly's OpenAPI text: AIConfig, AIConfigTargeting, ModelConfig and AITool.
 _LINKS = {"parent": {"href": "/", "type": "application/json"}}
@@ -120,16 +119,10 @@ TOOL: dict[str, Any] = {
 }
 
 
-@pytest.fixture
-def api(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[API]:
-    """Serve a fake of LaunchDarkly's API, and set the environment variables for it."""
-    with serving() as api:
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.setenv("LAUNCHDARKLY_API_HOST", api.url)
-        monkeypatch.setenv("LAUNCHDARKLY_ACCESS_TOKEN", "api-secret")
-        monkeypatch.setenv("LAUNCHDARKLY_PROJECT_KEY", "shop")
-        monkeypatch.setenv("LAUNCHDARKLY_ENVIRONMENT_KEY", "production")
-        yield api
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Use an empty directory."""
+    monkeypatch.chdir(tmp_path)
 
 
 def test_an_ai_config_is_served_as_in_launchdarkly(

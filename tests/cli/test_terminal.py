@@ -1,4 +1,4 @@
-"""What all commands have in common: pipes that close early, shell completion, and widths."""
+"""What all commands have in common: arguments, outputs that cannot be written, shell completion, and widths."""
 
 from __future__ import annotations
 
@@ -9,17 +9,16 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from ldai_integrations import cli
+from ldai_integrations import __version__, cli
 from ldai_integrations.devserver import DevServer
 
-from ..metrics.answers import API, FULL, Answer, serving
+from ..metrics.answers import API, FULL, Answer
 from .terminal import ROOT, run_on_a_terminal
 
 COMMAND = [sys.executable, "-m", "ldai_integrations"]
@@ -29,14 +28,16 @@ COMMANDS = ("demo", "init", "pull", "dev", "metrics", "doctor", "encodings", "co
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has other pipes")
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["metrics", "--help"], ["metrics", "chat"], ["metrics", "chat", "--json"], ["doctor"], ["demo"]],
+    [
+        *(["--help"], ["metrics", "--help"], ["metrics", "chat"], ["metrics", "chat", "--json"], ["doctor"]),
+        *(["demo"], ["encodings", "list"], ["dev", "--port", "0"]),
+    ],
 )
 def test_a_pipe_that_closes_early(arguments: list[str], dev_server: DevServer) -> None:
     """A reader that has read enough, such as ``head -1``, ends the command as SIGPIPE does, without a message."""
     environment = {**os.environ, "LDAI_DEV_SERVER": dev_server.url, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "ldai_integrations", *arguments]
     with subprocess.Popen(
-        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*COMMAND, *arguments], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as process:
         assert process.stdout is not None
         assert process.stderr is not None
@@ -46,13 +47,14 @@ def test_a_pipe_that_closes_early(arguments: list[str], dev_server: DevServer) -
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
-@pytest.mark.parametrize("form", [[], ["--json"]])
-def test_a_disk_that_is_full(form: list[str], dev_server: DevServer) -> None:
+@pytest.mark.parametrize("arguments", [["metrics", "chat"], ["metrics", "chat", "--json"], ["dev", "--port", "0"]])
+def test_a_disk_that_is_full(arguments: list[str], dev_server: DevServer) -> None:
     """If the output cannot be written, the message says so, and the status is that of a command that could not run."""
     environment = {**os.environ, "LDAI_DEV_SERVER": dev_server.url, "PYTHONPATH": str(ROOT)}
-    command = [sys.executable, "-m", "ldai_integrations", "metrics", "chat", *form]
     with open("/dev/full", "w") as full:
-        done = subprocess.run(command, env=environment, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+        done = subprocess.run(
+            [*COMMAND, *arguments], env=environment, stdout=full, stderr=subprocess.PIPE, text=True, check=False
+        )
     assert (done.returncode, done.stderr) == (
         2,
         "ldai: standard output cannot be written: No space left on device\n",
@@ -78,6 +80,25 @@ def test_arguments_that_cannot_be_used(arguments: list[str], message: str, capsy
 
     assert ended.value.code == 2
     assert capsys.readouterr().err.endswith(f"error: {message}\n")
+
+
+@pytest.mark.parametrize("arguments", [[], ["dev", "--configs", "x", "--port", "70000"]])
+def test_wrong_arguments(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    """With wrong arguments, the command prints the usage and exits with status 2."""
+    with pytest.raises(SystemExit) as ended:
+        cli.main(arguments)
+
+    assert ended.value.code == 2
+    assert capsys.readouterr().err.startswith("usage: ldai")
+
+
+def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
+    """``ldai --version`` prints the version of the package."""
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["--version"])
+
+    assert ended.value.code == 0
+    assert capsys.readouterr().out == f"ldai-integrations {__version__}\n"
 
 
 @pytest.mark.parametrize("command", ["pull", "metrics"])
@@ -186,18 +207,6 @@ def test_numbers_on_a_narrow_terminal(columns: int, api: API) -> None:
 
 _HOSTILE = "[/red]\x1b]0;x\x07\u202e\nok  forged\r\u2028\x85"
 _SHOWN = r"[/red]\x1b]0;x\x07\u202e\nok  forged\r\u2028\x85"
-
-
-@pytest.fixture
-def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[API]:
-    """Serve LaunchDarkly's REST API, and set the variables that lead to it."""
-    monkeypatch.delenv("LDAI_DEV_SERVER", raising=False)
-    with serving() as api:
-        monkeypatch.setenv("LAUNCHDARKLY_API_HOST", api.url)
-        monkeypatch.setenv("LAUNCHDARKLY_ACCESS_TOKEN", "api-00000000-1111-2222-3333-444444444444")
-        monkeypatch.setenv("LAUNCHDARKLY_PROJECT_KEY", "shop")
-        monkeypatch.setenv("LAUNCHDARKLY_ENVIRONMENT_KEY", "production")
-        yield api
 
 
 @pytest.mark.parametrize(
