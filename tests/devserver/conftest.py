@@ -35,11 +35,6 @@ def server(module_server: DevServer) -> DevServer:
     return module_server
 
 
-def flush(client: LDClient) -> None:
-    """Let a client send its events now."""
-    client.flush()
-
-
 @pytest.fixture
 def serve() -> Iterator[Serve]:
     """Create servers for one test, and stop them after its clients."""

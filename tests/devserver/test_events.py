@@ -23,7 +23,6 @@ from ldai_integrations.exceptions import ConfigurationError
 from ldai_integrations.feedback import SQLiteStore
 
 from ..waiting import eventually
-from .conftest import flush
 from .samples import FLAGS
 
 if TYPE_CHECKING:
@@ -50,7 +49,7 @@ def test_tracked_events_arrive(zipped: bool, server: DevServer, connect: Connect
     tracker = LDAIClient(client).completion_config("chat", ADA).create_tracker()
     tracker.track_duration(812)
     tracker.track_success()
-    flush(client)
+    client.flush()
     duration, success = server.wait_for(2, config_key="chat")
     assert (duration["key"], duration["metricValue"]) == ("$ld:ai:duration:total", 812)
     assert success["data"]["variationKey"] == "small"
@@ -64,7 +63,7 @@ def test_retry_of_an_unanswered_payload_counts_once(server: DevServer, connect: 
     client = connect(server)
     server.inject("/bulk", close=True, handled=True)
     client.track("bought", ADA)
-    flush(client)
+    client.flush()
     assert eventually(lambda: server.status()["duplicatePayloads"] == 1)
     assert len(server.events(key="bought")) == 1
     assert server.status()["payloads"] == 1
@@ -75,7 +74,7 @@ def test_retry_after_503_arrives(server: DevServer, connect: Connect) -> None:
     client = connect(server)
     server.inject("/bulk", status=503)
     client.track("bought", ADA)
-    flush(client)
+    client.flush()
     assert len(server.wait_for(1, key="bought")) == 1
     assert server.status()["duplicatePayloads"] == 0
 
@@ -89,7 +88,7 @@ def test_401_ends_the_events_of_a_client(server: DevServer, connect: Connect) ->
     client = connect(server)
     server.inject("/bulk", status=401)
     client.track("lost", ADA)
-    flush(client)
+    client.flush()
     assert given_up.wait(2)
     logging.getLogger("ldclient.util").removeHandler(handler)
     time.sleep(0.5)  # the SDK logs the message before it stops

@@ -15,7 +15,6 @@ from ldclient import Context
 
 from ldai_integrations.devserver import DevServer
 
-from .conftest import flush
 from .samples import FLAGS, edited
 
 if TYPE_CHECKING:
@@ -93,7 +92,7 @@ def tracked(server: DevServer, connect: Connect, raw: httpx.Client) -> DevServer
     """Return the server when all events of these runs have arrived."""
     client = connect(server)
     track_everything(LDAIClient(client))
-    flush(client)
+    client.flush()
     server.wait_for(20, config_key="chat")
     # The AI SDK sends no variation key if the caller's default was served.
     data = {"runId": "r", "configKey": "chat", "version": 1, "modelName": "", "providerName": ""}

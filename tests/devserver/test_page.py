@@ -23,7 +23,6 @@ from ldai_integrations.devserver import _runs as runs
 from ldai_integrations.devserver._events import EventStore
 
 from ..waiting import eventually
-from .conftest import flush
 from .samples import FLAGS, edited
 
 if TYPE_CHECKING:
@@ -451,13 +450,13 @@ def test_wrong_mode_is_a_problem(server: DevServer, connect: Connect, raw: httpx
     client = connect(server)
     ai_client = LDAIClient(client)
     ai_client.agent_config("chat", Context.create("ada"))
-    flush(client)
+    client.flush()
     server.wait_for(1, key="$ld:ai:usage:agent-config")
     faulty = config(monitor(raw))["problems"]
     assert len(faulty) == 3
     assert all("in the mode 'agent', SDKs read instructions" in problem for problem in faulty)
     ai_client.completion_config("chat", Context.create("ada"))
-    flush(client)
+    client.flush()
     server.wait_for(1, key="$ld:ai:usage:completion-config")
     *_, mismatch = config(monitor(raw))["problems"]
     assert mismatch.startswith("Read with the wrong mode: completion_config() was called (1 so far)")

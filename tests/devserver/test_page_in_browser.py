@@ -19,7 +19,6 @@ from ldclient import Context
 from ldai_integrations.devserver import DevServer
 
 from ..browser import headless, needs_browser, picture
-from .conftest import flush
 from .samples import FLAGS, edited
 
 pytest.importorskip("selenium", reason="selenium comes with the extra [browser-tests]")
@@ -171,7 +170,7 @@ def tracked(server: DevServer, connect: Connect) -> LDAIClient:
     for duration in DURATIONS:
         track(ai_client, ADA, duration)
     track(ai_client, BOB, 600, ok=False)
-    flush(client)
+    client.flush()
     server.wait_for(len(DURATIONS) * 7 + 6, timeout=SECONDS, config_key="chat")
     return ai_client
 
@@ -240,7 +239,7 @@ def test_a_new_run_appears_by_itself(page: Page, tracked: LDAIClient, server: De
     page.browser.execute_script("window.notReloaded = true")
     client = connect(server)
     track(LDAIClient(client), ADA, 777)
-    flush(client)
+    client.flush()
     page.until(lambda: page.totals()["Generations"] == "10")
     page.until(lambda: "777 ms" in page.texts("#runs .run td:nth-of-type(3)"))
     page.until(lambda: "new run" in page.one("#announcer").get_attribute("textContent"))

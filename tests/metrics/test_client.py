@@ -239,7 +239,7 @@ def test_answers_that_are_no_metrics(body: Any, api: API, client: MetricsClient)
 
 @pytest.mark.parametrize("body", [{}, ["small"], [{"metrics": 3}]])
 def test_answers_that_are_no_variations(body: Any, api: API, client: MetricsClient) -> None:
-    """The metrics by variation are read as well."""
+    """Metrics by variation that cannot be read are an error, too."""
     api.will_answer(body)
 
     with pytest.raises(MetricsError, match="cannot be read"):

@@ -43,8 +43,8 @@ def stream(_question: str) -> Any:
     yield {"choices": [], "usage": {"prompt_tokens": 12, "completion_tokens": 2, "total_tokens": 14}}
 
 
-def traffic(tracking: Tracking) -> None:
-    """Track successes, streams, errors and votes on two variations."""
+def send_traffic(tracking: Tracking, server: DevServer) -> None:
+    """Track twelve runs of two variations with streams, errors and votes, and wait until their events have arrived."""
     for number in range(12):
         ld_context = ADA if number % 3 == 0 else Context.create("bob")
         with track_ai(config_key="chat", tracking=tracking, ld_context=lambda found=ld_context: found) as run:
@@ -57,6 +57,8 @@ def traffic(tracking: Tracking) -> None:
         if number % 5 == 0:
             kind = FeedbackKind.Positive if number else FeedbackKind.Negative
             run.tracker.track_feedback({"kind": kind})
+    assert tracking.flush().complete
+    server.wait_for(12, key="$ld:ai:duration:total", config_key="chat")
 
 
 def figures(events: list[dict[str, Any]]) -> dict[str, Any]:
@@ -90,10 +92,8 @@ def test_figures_equal_the_raw_events(
     window: dict[str, Any],
 ) -> None:
     """Every figure, in total and by variation, equals that of the raw events and of the records."""
-    traffic(http_tracking)
-    assert http_tracking.flush().complete
-    sent = dev_server.wait_for(12, key="$ld:ai:duration:total", config_key="chat")
-    assert len(sent) == len(records) == 12
+    send_traffic(http_tracking, dev_server)
+    assert len(records) == 12
     events = dev_server.events(kind="custom", config_key="chat")
 
     total = client.metrics("chat", **window)
@@ -112,9 +112,7 @@ def test_figures_equal_the_raw_events(
 
 def test_split_ranges_add_up(http_tracking: Tracking, dev_server: DevServer, client: MetricsClient) -> None:
     """A range of a year is requested in parts and has the figures of the raw events."""
-    traffic(http_tracking)
-    http_tracking.flush()
-    dev_server.wait_for(12, key="$ld:ai:duration:total", config_key="chat")
+    send_traffic(http_tracking, dev_server)
     now = datetime.now(timezone.utc)
     parts: list[tuple[int, int]] = []
     total = client.metrics(
@@ -133,9 +131,7 @@ def test_steps_add_up(
     http_tracking: Tracking, dev_server: DevServer, client: MetricsClient, window: dict[str, Any]
 ) -> None:
     """The time steps contain each event once."""
-    traffic(http_tracking)
-    http_tracking.flush()
-    dev_server.wait_for(12, key="$ld:ai:duration:total", config_key="chat")
+    send_traffic(http_tracking, dev_server)
     points = client.metrics_over_time("chat", **window, points=7, by_variation=True)
 
     found = [metrics.generations or 0 for point in points for metrics in point.variations.values()]
@@ -149,9 +145,7 @@ def test_costs_are_those_of_the_records(records: list[RunRecord], no_leaks: None
     config = flag("chat", {"_ldMeta": meta("v"), "model": priced, "messages": system("Hi.")})
     with DevServer({"flags": {"chat": config}, "segments": {}}) as server:
         tracking = Tracking.from_env(environ={"LDAI_DEV_SERVER": server.url})
-        traffic(tracking)
-        tracking.flush()
-        server.wait_for(12, key="$ld:ai:duration:total", config_key="chat")
+        send_traffic(tracking, server)
         found = MetricsClient("api-any", "default", base_url=server.url).metrics("chat", **window)
         tracking.close()
 
@@ -193,9 +187,7 @@ def test_what_the_dev_server_refuses(dev_server: DevServer, client: MetricsClien
 
 def test_the_end_is_now_unless_told(http_tracking: Tracking, dev_server: DevServer, client: MetricsClient) -> None:
     """Without an end, the range lasts until now."""
-    traffic(http_tracking)
-    http_tracking.flush()
-    dev_server.wait_for(12, key="$ld:ai:duration:total", config_key="chat")
+    send_traffic(http_tracking, dev_server)
     time.sleep(0.01)
 
     assert client.metrics("chat", env="test", start=datetime.now(timezone.utc) - timedelta(minutes=5)).generations == 12
