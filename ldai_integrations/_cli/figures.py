@@ -25,7 +25,7 @@ from ..metrics import Metrics
 
 Unit = Literal["count", "share", "ms", "USD"]
 Number = int | float | Decimal
-UNKNOWN = "–"  # noqa: RUF001  # a dash is intended
+UNKNOWN = "\N{EN DASH}"
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from ldai_integrations.devserver import DevServer
 from ..flags import flag, meta
 from ..metrics.answers import API, FULL
 
-UNKNOWN = "–"  # noqa: RUF001
+UNKNOWN = "\N{EN DASH}"
 NOW_MS = 1_795_132_800_000
 WINDOW = ("--from", "2026-11-18", "--to", "2026-11-20")
 AROUND_NOW = ("--from", "2026-11-19", "--to", "2026-11-21")
