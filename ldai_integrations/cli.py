@@ -66,7 +66,7 @@ def _prepare_output() -> None:
 
 
 def _forget_output() -> None:
-    """Send what is still to be written nowhere. Otherwise the interpreter tries it again when it ends."""
+    """Discard what is still to be written. Otherwise the interpreter tries to write it when it ends."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 

@@ -84,7 +84,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _begin_with(file_name: str, problem: str) -> str:
-    """Return a problem in a file as a line that begins with its name, as one with the file as a whole may already."""
+    """Return a problem as a line that begins with the name of the file. Some problems begin with it already."""
     start = f"{file_name}: "
     return problem if problem.startswith(start) else start + problem.removeprefix("the file: ")
 
@@ -129,7 +129,7 @@ def _print_introduction(server: DevServer, args: argparse.Namespace, path: Path 
 
 
 class _PrintableFormatter(logging.Formatter):
-    """A formatter of messages: each is one line without control characters."""
+    """A formatter that writes each message as one line without control characters."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the message."""

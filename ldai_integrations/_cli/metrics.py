@@ -207,7 +207,7 @@ def _check_conditions(conditions: Sequence[Condition], columns: Columns) -> int:
 
 
 def _with_votes(metrics: Metrics) -> Metrics:
-    """Return metrics in which the votes are 0 that LaunchDarkly does not send, because there are none."""
+    """Return metrics without unknown votes: LaunchDarkly leaves out a number of votes that is 0."""
     return replace(metrics, thumbs_up=metrics.thumbs_up or 0, thumbs_down=metrics.thumbs_down or 0)
 
 

@@ -38,14 +38,15 @@ _EXPECTED = {
 # must not get into a log.
 _SHOWN = ("_ldMeta", "model", "judgeConfiguration")
 _ROLE = ".role"
-# The AI SDK raises on a wrong value in one of these fields, or ignores it. Without the first, it serves nothing.
+# The AI SDK raises an exception on a wrong value in one of these fields, or ignores the value.
 _READ = ("_ldMeta.version", "model", "messages")
+# It does not read these.
 _NOT_READ = "model.custom."
 # The weights of a rollout are thousandths of a percent.
 _WHOLE = 100_000
-# An unknown field that is at least so similar to a known one is probably misspelled.
+# An unknown field is probably misspelled if it is at least so similar to a known one,
 _SIMILAR = 0.8
-# One that is the beginning of a known one is, if it is so long.
+# or if it has at least so many characters and a known one begins with it.
 _SHORTEST = 5
 # An AI Config that is off, or an agent graph, does not need these.
 _OF_ENABLED = ("_ldMeta.mode", "_ldMeta.variationKey")
@@ -376,7 +377,7 @@ def _find_severity(path: str, error_type: str) -> Severity:
         is_read = error_type != "missing"
     else:
         is_read = path.startswith(_READ) and not path.startswith(_NOT_READ)
-    # A text that is none of the known ones is read like them.
+    # The AI SDK takes any text for one with a list of allowed texts, such as a role.
     return "unreadable" if is_read and error_type != "literal_error" else "suspect"
 
 

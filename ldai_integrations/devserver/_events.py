@@ -21,7 +21,7 @@ logger = logging.getLogger("ldai_integrations.devserver")
 Event = Json
 Filters = Mapping[str, str | None]
 
-#: The text of the error for a file that is not there any more, or another one.
+#: The text of the error for a database file that is not the one that was opened any more.
 DELETED = "the file was deleted or replaced"
 FILTERS = ("kind", "key", "config_key", "run_id")
 

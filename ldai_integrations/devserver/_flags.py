@@ -18,7 +18,7 @@ class FlagStore:
     """The flags being served, and the open streams that send them as server-sent events.
 
     Every change of an item gives it a higher version. Each event has all flags, so that no SDK gets half an edit, and a
-    client that does not read misses nothing.
+    client that reads late misses nothing.
 
     Use it in the thread of the event loop only, once that runs.
 

@@ -28,8 +28,9 @@ MAX_BYTES = 32 * 2**20
 SMALL_BYTES = 2**20
 # All bodies that are being read may hold this much together, beyond the small part of each.
 MAX_HELD_BYTES = 4 * MAX_BYTES
-# Each member of a gzip body takes time, also an empty one. In other places than their starts, these bytes are rare.
+# A gzip body may have many members, each of which takes time, even an empty one.
 MAX_GZIP_MEMBERS = 1000
+# Each member begins with these bytes, which are rare elsewhere.
 _GZIP_START = b"\x1f\x8b\x08"
 
 _SECURITY_HEADERS = {
@@ -88,7 +89,7 @@ class HangUp(Response):
 
 
 class BodyTooLargeError(Exception):
-    """A body over the limit, compressed or decompressed, or one too many of the large ones.
+    """A body that is too large, compressed or decompressed, or for which other large bodies leave no memory.
 
     Do not answer 413: an SDK then drops its events until its process ends. Close the connection instead.
     """
@@ -103,7 +104,7 @@ class Bodies:
 
     @contextlib.asynccontextmanager
     async def read(self, request: Request, *, limit: int) -> AsyncIterator[bytes]:
-        """Read a body and yield it. One at a time is decompressed, by a worker thread, and used.
+        """Read a body, decompress it in a worker thread, and yield it. Only one body at a time gets so far.
 
         Args:
             request: The request.

@@ -7,12 +7,12 @@ from typing import Any, TypeAlias
 
 Json: TypeAlias = dict[str, Any]
 
-# How deep the stack of a program may be that reads an event.
+# So many calls may be on the stack of the program that reads an event: each takes as much of Python's limit as a level.
 _STACK = 300
 
 
 def parse_event(text: str) -> Json:
-    """Parse an event that SQLite has parsed before. Python reads fewer digits of an integer."""
+    """Parse an event that SQLite could parse. An integer with more digits than Python reads becomes a float."""
     try:
         event: Json = json.loads(text)
     except ValueError:

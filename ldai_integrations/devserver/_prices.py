@@ -1,4 +1,4 @@
-"""Prices of tokens: no event contains costs, so that LaunchDarkly computes them.
+"""The prices of tokens, from which costs are computed: no event contains a cost.
 
 LaunchDarkly multiplies the tokens by the prices of the model config that a variation uses. A flag file has no model
 configs. Instead, ``model.custom`` may contain the same names: ``costPerInputToken`` and ``costPerOutputToken``, in USD.

@@ -310,9 +310,9 @@ def _advise(failure: sqlite3.Error) -> str:
 
 
 async def _answer_http_error(request: Request, failure: HTTPException) -> Response:
-    """Answer in LaunchDarkly's format. Starlette's own errors, such as an unknown path, get the path."""
-    is_own = failure.detail == HTTPStatus(failure.status_code).phrase
-    path = f": {request.method} {request.url.path}" if is_own else ""
+    """Answer in LaunchDarkly's format. To errors of Starlette itself, such as an unknown path, add the path."""
+    is_of_starlette = failure.detail == HTTPStatus(failure.status_code).phrase
+    path = f": {request.method} {request.url.path}" if is_of_starlette else ""
     answer = error(failure.status_code, f"{failure.detail}{path}")
     answer.headers.update(failure.headers or {})
     return answer

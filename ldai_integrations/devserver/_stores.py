@@ -69,14 +69,14 @@ class Stores:
         events: The events received.
         sdk_key: The only accepted SDK key; ``None`` accepts any.
         list_prices: The price list, for variations without prices; ``None`` if there is none.
-        stopping: Is set when the server stops.
+        stopping: Set when the server stops.
         faults: The faults of the next requests.
         bodies: The request bodies that are being read.
         warnings: The warnings that applications have sent.
         dropped_events: Events that SDKs dropped before sending, according to their own diagnostics.
         refused_payloads: Payloads that could not be stored.
         live_pages: The number of open pages.
-        page_turn: Is held while the changes for one of them are read, which leaves the threads to other requests.
+        page_turn: Held while the data of one page is read, so that pages do not take all worker threads.
     """
 
     flags: FlagStore

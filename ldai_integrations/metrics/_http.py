@@ -159,7 +159,7 @@ class _Retry(urllib3.Retry):
 
 
 def _read_wait(response: urllib3.BaseHTTPResponse) -> float | None:
-    """Return how long LaunchDarkly asks to wait, until the last moment that it names.
+    """Return for how many seconds LaunchDarkly asks to wait; ``None`` if it does not. The longest wait counts.
 
     Resets are in milliseconds since the epoch. Every response has them, so they only matter on a 429.
     """

@@ -176,8 +176,8 @@ def find_warnings(target: Target, config_key: str | None, other_keys: Collection
     Args:
         target: The source of AI Configs.
         config_key: The key of an AI Config, whose warnings are wanted; ``None`` for those of all.
-        other_keys: The keys of the AI Configs in the environment. A line writes the key of an AI Config as ``repr``
-            does. Others may name one that the environment does not have.
+        other_keys: The keys of the AI Configs in the environment. A line that has the ``repr`` of a key is about this
+            AI Config. A line may also be about one that is not in the environment.
     """
     warnings = _read_warnings(target.url) if target.url else None
     for kind, line, when in warnings or ():  # check_hosts reports a server that does not answer

@@ -27,7 +27,10 @@ def check_settings() -> Iterator[Finding]:
 
 
 def _find_refusals() -> list[str]:
-    """Return the errors of all wrong variables: after each, look for the next one without its variable."""
+    """Return the errors of all wrong variables.
+
+    ``Settings`` raises the first of them. Therefore each wrong variable is removed for a moment to find the next one.
+    """
     refusals: list[str] = []
     removed: dict[str, str] = {}
     try:
