@@ -122,7 +122,7 @@ class Diagnostics:
 
 
 def escape(text: str) -> str:
-    """Return a text that a log shows in one line, whoever wrote it, such as the key of an AI Config from a path."""
+    """Return a text that a log or a terminal shows in one line, whoever wrote it, such as a key from a path."""
     return text if text.isprintable() else repr(text)[1:-1]
 
 

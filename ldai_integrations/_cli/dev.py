@@ -18,8 +18,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .._diagnostics import escape
 from .init import DEFAULT_FILE, sample
-from .terminal import COULD_NOT_RUN, fail, file_argument, number, printable, tell, text_argument
+from .terminal import COULD_NOT_RUN, fail, file_argument, number, tell, text_argument
 
 if TYPE_CHECKING:
     from ..devserver import DevServer
@@ -113,8 +114,8 @@ def _print_introduction(server: DevServer, args: argparse.Namespace, path: Path 
     print(f"  for your application  LDAI_DEV_SERVER={server.url}")
     print(f"  for your browser      {server.url}/")
     source = f"{path}, edits take effect at once" if path is not None else "a sample; `ldai init` writes it to a file"
-    print(printable(f"  flags                 {source}"))
-    print(printable(f"  events                {args.db or 'in memory'}"))
+    print(escape(f"  flags                 {source}"))
+    print(escape(f"  events                {args.db or 'in memory'}"))
     if list_prices:
         source = f"genai-prices {version('genai-prices')}"
         print(f"  prices                those of the AI Configs, otherwise the list prices of {source}")
@@ -124,23 +125,23 @@ def _print_introduction(server: DevServer, args: argparse.Namespace, path: Path 
         print("  note                  http_proxy is set; the SDK also uses it for 127.0.0.1: set no_proxy=127.0.0.1")
     print("AI Configs")
     for config in server.ai_configs:
-        print(printable(f"  {config.key:<20}  {config.mode:<10}  {', '.join(config.variations)}"))
+        print(escape(f"  {config.key:<20}  {config.mode:<10}  {', '.join(config.variations)}"))
     print("Press Ctrl-C to stop.", flush=True)
 
 
-class _PrintableFormatter(logging.Formatter):
+class _OneLineFormatter(logging.Formatter):
     """A formatter that writes each message as one line without control characters."""
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the message."""
-        return printable(super().format(record))
+        return escape(super().format(record))
 
 
 @contextmanager
 def _print_log(name: str) -> Iterator[None]:
     """Print the messages of a logger, one per line."""
     logger, handler = logging.getLogger(name), logging.StreamHandler(sys.stdout)
-    handler.setFormatter(_PrintableFormatter())
+    handler.setFormatter(_OneLineFormatter())
     level = logger.level
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)

@@ -9,8 +9,9 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from .._diagnostics import escape
 from .._files import write_whole_file
-from .terminal import fail, file_argument, printable
+from .terminal import fail, file_argument
 
 #: The file that ``ldai dev`` serves if it is given none.
 DEFAULT_FILE = Path("configs.json")
@@ -47,9 +48,9 @@ def run(args: argparse.Namespace) -> int:
         return fail(f"{problem.filename} cannot be written: {problem.strerror}")
     schema = args.file.with_name(SCHEMA)
     if args.schema:
-        print(printable(f"ldai: wrote {schema}"))
+        print(escape(f"ldai: wrote {schema}"))
     else:
-        print(printable(f"ldai: wrote {args.file} and {schema}. Serve it: {dev_command(args.file)}"))
+        print(escape(f"ldai: wrote {args.file} and {schema}. Serve it: {dev_command(args.file)}"))
     return 0
 
 

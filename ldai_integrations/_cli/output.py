@@ -13,9 +13,9 @@ from pathlib import Path
 from textwrap import fill
 from typing import TYPE_CHECKING, TypeAlias
 
+from .._diagnostics import escape
 from ..metrics import Metrics, MetricsPoint
 from .figures import BY_NAME, FIGURES, UNKNOWN
-from .terminal import printable
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -94,7 +94,7 @@ def print_table(report: Report) -> None:
     console = Console(width=None if sys.stdout.isatty() else _WIDEST)
     period = " to ".join(f"{moment:%Y-%m-%d %H:%M} {moment.tzname()}" for moment in (report.start, report.end))
     columns = report.columns
-    names = [printable(_title_of(name)) or "(default served)" for name in columns]
+    names = [escape(_title_of(name)) or "(default served)" for name in columns]
     rows = [(figure.label, [figure.format(metrics) for metrics in columns.values()]) for figure in FIGURES]
     rows += _further_rows([report.further.get(name, FurtherFigures()) for name in columns])
     rows = [(label, cells) for label, cells in rows if any(cell != UNKNOWN for cell in cells)]
@@ -149,7 +149,7 @@ def _further_rows(known: Sequence[FurtherFigures]) -> Iterator[tuple[str, list[s
     for name, label in _TIMES.items():
         yield f"{label}, p50 / p95 / p99", [_format_percentiles(one.percentiles.get(name)) for one in known]
     for key in sorted({key for one in known for key in one.scores}):
-        yield f"{printable(key)}, mean", [f"{one.scores[key]:,.4g}" if key in one.scores else UNKNOWN for one in known]
+        yield f"{escape(key)}, mean", [f"{one.scores[key]:,.4g}" if key in one.scores else UNKNOWN for one in known]
 
 
 def _format_percentiles(times: Mapping[str, int] | None) -> str:
@@ -183,7 +183,7 @@ def print_csv(report: Report) -> None:
 
 def _cell(text: str) -> str:
     """Return a text for a cell of CSV. A spreadsheet takes one that begins with these characters for a formula."""
-    text = printable(text)
+    text = escape(text)
     return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
 
+from .._diagnostics import escape
 from .._files import parse_json, read_flag_bytes, write_whole_file
 from .._http import LOOPBACK
 from .._prices import CUSTOM_PARAMETERS
@@ -19,7 +20,7 @@ from ..metrics._http import Connection
 from .default_code import write_default
 from .init import DEFAULT_FILE, SCHEMA, dev_command, write_schema
 from .rest import HOST, Access, add_arguments, find_access
-from .terminal import fail, file_argument, printable, tell, text_argument
+from .terminal import fail, file_argument, tell, text_argument
 
 Json = dict[str, Any]
 
@@ -60,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
             print(code)
         else:
             _write(args.output, flags)
-            print(printable(f"ldai: wrote {', '.join(flags)} to {args.output}. Serve it: {dev_command(args.output)}"))
+            print(escape(f"ldai: wrote {', '.join(flags)} to {args.output}. Serve it: {dev_command(args.output)}"))
     except (LDAIIntegrationError, ValueError) as problem:
         return fail(str(problem))
     except OSError as problem:

@@ -1,4 +1,4 @@
-"""What people write and read: arguments, texts without control characters, messages and progress bars."""
+"""What people write and read: arguments, messages, consoles of rich and progress bars."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO, TypeVar
+
+from .._diagnostics import escape
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,11 +23,6 @@ INTERRUPTED_LINE = "  130  Ctrl-C ended the command"
 CLOSED_PIPE_LINE = "  141  the reader of the output, such as head, closed the pipe before the end"
 
 OnProgress = Callable[[int, int], object]
-
-
-def printable(text: str) -> str:
-    """Return a text from outside as one line: its control characters and ends of lines are as in Python code."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def number(convert: Callable[[str], T], accepts: Callable[[T], bool], what: str) -> Callable[[str], T]:
@@ -72,7 +69,7 @@ def file_argument(given: str) -> Path:
 
 def tell(message: str) -> None:
     """Print a message on standard error, as one line."""
-    print(f"ldai: {printable(message)}", file=sys.stderr)
+    print(f"ldai: {escape(message)}", file=sys.stderr)
 
 
 def fail(message: str) -> int:

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Literal
 
-from ..terminal import printable, rich_console
+from ..._diagnostics import escape
+from ..terminal import rich_console
 
 _STYLES = {"ok": "green", "skipped": "dim", "warning": "yellow", "problem": "red"}
 
@@ -44,7 +45,7 @@ problem = partial(Finding, "problem")
 
 def print_finding(finding: Finding) -> None:
     """Print a finding: in colour if there is a terminal, and as wide as that; otherwise as plain lines."""
-    finding = Finding(finding.level, *map(printable, (finding.about, finding.text, finding.remedy)))
+    finding = Finding(finding.level, *map(escape, (finding.about, finding.text, finding.remedy)))
     console = rich_console(sys.stdout)
     if console is None:
         print(finding, flush=True)
