@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
@@ -18,8 +18,8 @@ CUSTOM_PARAMETERS = {
     "cached_input": "costPerCachedInputToken",
 }
 CUSTOM_SOURCE = "ai-config"
-#: No model costs more, in USD per token: this is 1000 USD per million.
-HIGHEST_PRICE = 0.001
+# No model costs more, in USD per token: this is 1000 USD per million.
+_HIGHEST_PRICE = 0.001
 _MILLION = 1_000_000
 # The names of a Price, and those of the package's ModelPrice.
 _SIDES = {
@@ -105,6 +105,14 @@ def read_custom_price(get: Callable[[str], object]) -> Price | None:
             raise CustomPriceError(f"{name} must be USD per token, a number of 0 or more such as 0.00000015")
         found[side] = Decimal(repr(value))
     return Price(**found, source=CUSTOM_SOURCE) if found else None  # type: ignore[arg-type]  # the keys are sides
+
+
+def prices_per_million(custom: object) -> Iterator[tuple[str, float]]:
+    """Yield name and value of each price in custom parameters that is probably that of a million tokens."""
+    for name in CUSTOM_PARAMETERS.values():
+        price = custom.get(name) if isinstance(custom, dict) else None
+        if isinstance(price, (int, float)) and not isinstance(price, bool) and price > _HIGHEST_PRICE:
+            yield name, price
 
 
 class PriceList:

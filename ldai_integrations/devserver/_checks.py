@@ -11,8 +11,8 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from .._ai_configs import MODES, agents_of, mode_of
-from .._prices import HIGHEST_PRICE
-from ._flag_models import Custom, File, Flag, Part, Serve, Variation, describe_field
+from .._prices import prices_per_million
+from ._flag_models import File, Flag, Part, Serve, Variation, describe_field
 from ._json import Json
 
 Severity = Literal["structure", "unreadable", "suspect"]
@@ -355,8 +355,9 @@ def _check_variation(value: object) -> _Found:
                 yield f".{path}" if path else "", text, severity
     else:
         yield from _find_misspelled(fields, parsed, ".")
-        if parsed.model is not None and parsed.model.custom is not None:
-            yield from _check_prices(parsed.model.custom)
+        for name, price in prices_per_million((fields.get("model") or {}).get("custom")):
+            text = f"is {price:g} USD per token; if this is the price of a million tokens, write {price / 1e6:g}"
+            yield f".model.custom.{name}", text, "suspect"
     if is_served:
         mode = mode_of(fields)
         if mode == "agent" and meta.get("mode") is None:
@@ -379,11 +380,3 @@ def _find_severity(path: str, error_type: str) -> Severity:
         is_read = path.startswith(_READ) and not path.startswith(_NOT_READ)
     # The AI SDK takes any text for one with a list of allowed texts, such as a role.
     return "unreadable" if is_read and error_type != "literal_error" else "suspect"
-
-
-def _check_prices(custom: Custom) -> _Found:
-    """Yield the prices that are probably those of a million tokens."""
-    for name, price in custom.model_dump(by_alias=True, exclude={"comment"}).items():
-        if price is not None and price > HIGHEST_PRICE:
-            text = f"is {price:g} USD per token; if this is the price of a million tokens, write {price / 1e6:g}"
-            yield f".model.custom.{name}", text, "suspect"

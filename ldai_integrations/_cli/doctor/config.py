@@ -12,7 +12,7 @@ from ldclient import Context, LDClient
 from ..._ai_configs import MODES, agents_of, mode_of
 from ..._launchdarkly.templates import missing_variables
 from ..._launchdarkly.variations import problem_with
-from ..._prices import CUSTOM_PARAMETERS, HIGHEST_PRICE
+from ..._prices import prices_per_million
 from ...usage import encoding_at_hand
 from .findings import Finding, ok, problem, skipped, warning
 
@@ -142,7 +142,9 @@ def _check_model(value: Mapping[str, Any]) -> Iterator[Finding]:
         yield warning("model", "the variation has no model", "choose one for it")
         return
     yield ok("model", str(name))
-    yield from _check_prices(model)
+    for custom, price in prices_per_million(model.get("custom")):
+        remedy = f"if this is the price of a million tokens, write {price / 1e6:g}"
+        yield warning("prices", f"{custom} is {price:g} USD per token", remedy)
     yield from _check_variables(value)
     provider_name = str(provider.get("name") or "") if isinstance(provider, dict) else ""
     if not provider_name and _is_installed("launchdarkly_ai_server"):
@@ -163,19 +165,6 @@ def _check_model(value: Mapping[str, Any]) -> Iterator[Finding]:
             f"{encoding} is not on this machine: if a provider does not report tokens, the estimate is rough",
             "pip install 'ldai-integrations[offline-tokens]', or run `ldai encodings prefetch` at build time",
         )
-
-
-def _check_prices(model: Mapping[str, Any]) -> Iterator[Finding]:
-    """Name the prices that are probably those of a million tokens."""
-    custom = model.get("custom")
-    for name in CUSTOM_PARAMETERS.values():
-        price = custom.get(name) if isinstance(custom, dict) else None
-        if isinstance(price, (int, float)) and price > HIGHEST_PRICE and not isinstance(price, bool):
-            yield warning(
-                "prices",
-                f"{name} is {price:g} USD per token",
-                f"if this is the price of a million tokens, write {price / 1e6:g}",
-            )
 
 
 def _check_variables(value: Mapping[str, Any]) -> Iterator[Finding]:
