@@ -60,9 +60,9 @@ class FlagFile:
         Raises:
             FlagFileError: The file cannot be read, is not JSON, or contains flags that an SDK cannot read.
         """
-        return self.parse(self._read())
+        return self._parse(self._read())
 
-    def parse(self, content: bytes | None) -> tuple[Payload, list[Problem]]:
+    def _parse(self, content: bytes | None) -> tuple[Payload, list[Problem]]:
         """Do the same as :meth:`load` with content that was already read, or ``None`` if it cannot be read."""
         self._content = content
         if content is None:
@@ -78,13 +78,13 @@ class FlagFile:
         return check_source(source, refused=["structure", "unreadable"])
 
     @contextlib.contextmanager
-    def follow(self, reload: Callable[[FlagFile, bytes | None], None]) -> Iterator[None]:
-        """Call back after each edit, in a separate thread.
+    def follow(self, serve: Callable[[Payload, list[Problem]], list[str]]) -> Iterator[None]:
+        """Serve each edit that has no errors, in a separate thread.
 
         While an editor writes the file, it may be empty, incomplete or missing for a moment.
 
         Args:
-            reload: Called if the content differs from what was parsed last; must parse it.
+            serve: Takes the payload and its suspect parts, and returns what has changed, in words.
         """
         stop = threading.Event()
 
@@ -93,16 +93,8 @@ class FlagFile:
             while not stop.wait(POLL_SECONDS):
                 former, found = found, self._read()
                 same = same + 1 if found == former else 0
-                if same != SAME_READS or found == self._content:
-                    continue
-                try:
-                    reload(self, found)
-                except Exception as failure:  # whatever it is, the next edit must be noticed
-                    logger.error(
-                        "%s: edit not served, the last valid version is still served: %s was raised",
-                        self.path.name,
-                        type(failure).__name__,
-                    )
+                if same == SAME_READS and found != self._content:
+                    self._reload(found, serve)
 
         thread = threading.Thread(target=watch, name="ldai-devserver-file", daemon=True)
         thread.start()
@@ -111,6 +103,23 @@ class FlagFile:
         finally:
             stop.set()
             thread.join()
+
+    def _reload(self, content: bytes | None, serve: Callable[[Payload, list[Problem]], list[str]]) -> None:
+        """Serve an edit, or log why it is not served."""
+        try:
+            changed = serve(*self._parse(content))
+        except FlagFileError as refusal:
+            for problem in refusal.problems:
+                logger.error("%s: edit refused, the last valid version is still served: %s", self.path.name, problem)
+        except Exception as failure:  # whatever it is, the next edit must be noticed
+            logger.error(
+                "%s: edit not served, the last valid version is still served: %s was raised",
+                self.path.name,
+                type(failure).__name__,
+            )
+        else:
+            if changed:
+                logger.info("%s: %s", self.path.name, ", ".join(changed))
 
     def _read(self) -> bytes | None:
         try:

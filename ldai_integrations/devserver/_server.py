@@ -21,7 +21,7 @@ from starlette.staticfiles import StaticFiles
 from .._files import is_locked
 from ..exceptions import ConfigurationError
 from ._api import inspection, metrics
-from ._checks import AIConfig, FlagFileError, Problem, check_mapping, list_ai_configs
+from ._checks import AIConfig, Payload, Problem, check_mapping, list_ai_configs
 from ._events import DELETED, Event, EventStore
 from ._faults import FaultInjector, make_fault
 from ._flag_file import FlagFile
@@ -127,7 +127,7 @@ class DevServer:
             self._thread.start(self._build_app())
             opened.callback(self._thread.stop)
             if self._file is not None:
-                opened.enter_context(self._file.follow(self._reload))
+                opened.enter_context(self._file.follow(self._serve))
             self._opened = opened.pop_all()
         return self
 
@@ -206,9 +206,7 @@ class DevServer:
         Raises:
             FlagFileError: An SDK would reject these flags. The former flags are still served.
         """
-        payload, problems = check_mapping(configs)
-        _log_problems(problems)
-        self._thread.call(self._flags.replace, payload)
+        self._serve(*check_mapping(configs))
 
     def inject(
         self,
@@ -287,17 +285,10 @@ class DevServer:
         self._stores.stopping.set()
         self._flags.close()
 
-    def _reload(self, file: FlagFile, content: bytes | None) -> None:
-        """Serve an edited flag file, unless it has errors."""
-        try:
-            payload, problems = file.parse(content)
-        except FlagFileError as refusal:
-            for problem in refusal.problems:
-                logger.error("%s: edit refused, the last valid version is still served: %s", file.path.name, problem)
-            return
+    def _serve(self, payload: Payload, problems: list[Problem]) -> list[str]:
+        """Serve other flags; return what has changed, in words."""
         _log_problems(problems)
-        if changed := self._thread.call(self._flags.replace, payload):
-            logger.info("%s: %s", file.path.name, ", ".join(changed))
+        return self._thread.call(self._flags.replace, payload)
 
 
 def _advise(failure: sqlite3.Error) -> str:
