@@ -73,14 +73,14 @@ def _forget_output() -> None:
 def _run(argv: Sequence[str] | None) -> int:
     from ._cli import completion
 
-    parser = _parser()
+    parser = _build_parser()
     completion.complete(parser)
     args = parser.parse_args(argv)
     status: int = args.run(args)
     return status
 
 
-def _parser() -> argparse.ArgumentParser:
+def _build_parser() -> argparse.ArgumentParser:
     # Ctrl-C may come while these modules are imported.
     from ._cli import completion, dev, doctor, encodings, init, metrics, pull
     from ._example_apps import demo

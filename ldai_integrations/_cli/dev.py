@@ -19,14 +19,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .._diagnostics import escape
-from .init import DEFAULT_FILE, sample
-from .terminal import COULD_NOT_RUN, fail, file_argument, number, tell, text_argument
+from .init import DEFAULT_FILE, read_sample
+from .terminal import COULD_NOT_RUN, fail, file_argument, number_argument, tell, text_argument
 
 if TYPE_CHECKING:
     from ..devserver import DevServer
 
 DEFAULT_PORT = 8765
-PORT = number(int, lambda port: 0 <= port <= 65535, "a port, 0 to 65535")
+PORT = number_argument(int, lambda port: 0 <= port <= 65535, "a port, 0 to 65535")
 
 
 def add_to(commands: Any) -> None:
@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
     path = args.configs or (DEFAULT_FILE if DEFAULT_FILE.exists() else None)
     if path is not None and not path.exists():
         return fail(f"{path} does not exist; write a file with `ldai init {path}`, or correct the path")
-    configs = path if path is not None else json.loads(sample())
+    configs = path if path is not None else json.loads(read_sample())
     prices = _load_prices()
     with _print_log("ldai_integrations.devserver"), _handle_stop_signals() as stop, ExitStack() as running:
         try:

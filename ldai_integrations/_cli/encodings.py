@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from ..exceptions import ConfigurationError
-from .terminal import number, rich_console, tell
+from .terminal import number_argument, rich_console, tell
 
 _DEFAULT_TIMEOUT = 120.0
-SECONDS = number(float, lambda seconds: 0 < seconds <= 86_400, "a number of seconds, more than 0 and at most a day")
+SECONDS = number_argument(
+    float, lambda seconds: 0 < seconds <= 86_400, "a number of seconds, more than 0 and at most a day"
+)
 
 
 def add_to(commands: Any) -> None:

@@ -42,7 +42,7 @@ def run(args: argparse.Namespace) -> int:
         if not args.schema:
             if os.path.lexists(args.file):
                 return fail(f"{args.file} exists; give another name, or remove it")
-            write_whole_file(args.file, sample().encode())
+            write_whole_file(args.file, read_sample().encode())
         write_schema(args.file)
     except OSError as problem:
         return fail(f"{problem.filename} cannot be written: {problem.strerror}")
@@ -64,7 +64,7 @@ def write_schema(configs: Path) -> None:
     write_whole_file(configs.with_name(SCHEMA), _read(SCHEMA).encode())
 
 
-def sample() -> str:
+def read_sample() -> str:
     """Return the content of the sample file."""
     return _read("sample.json")
 

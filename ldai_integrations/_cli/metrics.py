@@ -24,7 +24,7 @@ from .terminal import (
     INTERRUPTED_LINE,
     fail,
     file_argument,
-    number,
+    number_argument,
     show_progress,
     tell,
     text_argument,
@@ -33,7 +33,7 @@ from .terminal import (
 CONDITION_MET = 1
 DEFAULT_HOURS = 24.0
 LONGEST_RANGE = timedelta(days=3660)
-HOURS = number(
+HOURS = number_argument(
     float,
     lambda hours: 0 < hours <= LONGEST_RANGE / timedelta(hours=1),
     "a number of hours, more than 0 and at most ten years",

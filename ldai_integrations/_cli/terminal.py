@@ -25,7 +25,7 @@ CLOSED_PIPE_LINE = "  141  the reader of the output, such as head, closed the pi
 OnProgress = Callable[[int, int], object]
 
 
-def number(convert: Callable[[str], T], accepts: Callable[[T], bool], what: str) -> Callable[[str], T]:
+def number_argument(convert: Callable[[str], T], accepts: Callable[[T], bool], what: str) -> Callable[[str], T]:
     """Return the type of an argument that is a number, for ``argparse``.
 
     Args:

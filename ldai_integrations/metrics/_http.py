@@ -57,7 +57,7 @@ class Connection:
         self.base_url = _check_url(HOSTS.get(base_url, base_url))
         self._token = _check_token(token)
         self._timeout = timeout
-        self._pool = _pool(self.base_url)
+        self._pool = _make_pool(self.base_url)
         limit_heads(self._pool)
         self._retry = _Retry(max_wait=max_wait)
 
@@ -209,7 +209,7 @@ def _check_url(url: str) -> str:
     return url.rstrip("/")
 
 
-def _pool(url: str) -> urllib3.PoolManager:
+def _make_pool(url: str) -> urllib3.PoolManager:
     """Return a pool that uses https_proxy or http_proxy, unless no_proxy names the host."""
     parts = urlsplit(url)
     proxy = getproxies().get(parts.scheme)
