@@ -158,7 +158,7 @@ async def _stream_updates(view: View, known: str | None) -> AsyncIterator[bytes]
     stores, loop = view.stores, asyncio.get_running_loop()
     seen, sent = object(), 0.0
     while not stores.stopping.is_set():
-        state = stores.events.cursor, stores.flags.etag, stores.warnings.version
+        state = stores.events.cursor, stores.flags.etag, stores.warnings.to_json()
         if state != seen or loop.time() - sent > HEARTBEAT_SECONDS:
             async with stores.page_turn:
                 seen, sent = state, loop.time()

@@ -26,8 +26,7 @@ class Warnings:
     """The newest warnings of applications, each once. Any thread may read them."""
 
     def __init__(self) -> None:
-        self._found: list[dict[str, object]] = []
-        self.version = 0
+        self._found: list[dict[str, object]] = []  # replaced by another list, never changed
 
     def add(self, content: object) -> None:
         """Add a warning, or the time at which it has arrived again.
@@ -48,12 +47,10 @@ class Warnings:
         others = [warning for warning in self._found if warning["text"] != text]
         newest = {"kind": kind, "text": text, "receivedMs": int(time.time() * 1000)}
         self._found = [newest, *others][:MAX_WARNINGS]
-        self.version += 1
 
     def clear(self) -> None:
         """Delete all warnings."""
         self._found = []
-        self.version += 1
 
     def to_json(self) -> list[dict[str, object]]:
         """Return the warnings, the newest one first, with the time at which each has arrived last."""
