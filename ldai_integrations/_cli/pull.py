@@ -17,12 +17,10 @@ from .._http import LOOPBACK
 from .._prices import CUSTOM_PARAMETERS
 from ..exceptions import LDAIIntegrationError, MetricsError
 from ..metrics._http import Connection
-from .default_code import write_default
+from .default_code import Json, write_default
 from .init import DEFAULT_FILE, SCHEMA, dev_command, write_schema
 from .rest import HOST, Access, add_arguments, find_access
 from .terminal import fail, file_argument, tell, text_argument
-
-Json = dict[str, Any]
 
 _TIMEOUT_SECONDS = 30.0
 

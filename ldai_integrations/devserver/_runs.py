@@ -109,15 +109,15 @@ def list_configs(events: EventStore, flags: Json, list_prices: ListPrices | None
         their start) and ``problems``. ``prices`` are USD per token, by variation; ``listPriced`` names the variations
         whose prices come from the price list.
     """
+    no_runs = {"runs": 0, "lastId": 0, "defaults": 0, "withoutOutcome": 0}
     counts = {
-        key: {"runs": count, "lastId": last_id, "defaults": 0, "withoutOutcome": 0}
+        key: {**no_runs, "runs": count, "lastId": last_id}
         for key, count, last_id in events.select(_COUNTS, most=MAX_CONFIGS)
     }
     for key, defaults, without_outcome in events.select(_COUNTS_OF_SOME, overdue_ms=_overdue_ms()):
         if key in counts:
             counts[key] |= {"defaults": defaults, "withoutOutcome": without_outcome}
     modes = {config.key: config.mode for config in list_ai_configs(flags)}
-    no_runs = {"runs": 0, "lastId": 0, "defaults": 0, "withoutOutcome": 0}
     found = []
     for key in dict.fromkeys([*modes, *counts]):
         prices = read_prices(flags.get(key), list_prices)
