@@ -13,9 +13,8 @@ from concurrent.futures import Future
 from contextvars import Context, copy_context
 from typing import Any, TypeVar, cast
 
-from ._locks import ForkSafeLock
+from ._locks import ForkSafeLock, forks
 from ._run.background import is_on_event_loop
-from .delivery import forks
 from .exceptions import ConfigurationError
 from .tracking import Tracking, process_tracking
 

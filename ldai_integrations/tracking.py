@@ -15,7 +15,7 @@ from ldclient import LDClient
 from ._diagnostics import Diagnostics
 from ._launchdarkly.client import TrackingClient
 from ._launchdarkly.configs import Configs
-from ._locks import ForkSafeLock, no_fork
+from ._locks import ForkSafeLock, forks, no_fork
 from ._run.background import call_off_loop, is_on_event_loop
 from ._run.context import Services, get_current
 from ._run.graph import get_graph
@@ -27,7 +27,6 @@ from .delivery import (
     client_from_env,
     connection_of,
     delivery_of,
-    forks,
     not_configured,
     note_ignored,
     watch_client,

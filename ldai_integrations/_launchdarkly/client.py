@@ -13,7 +13,8 @@ from ldclient.evaluation import EvaluationDetail
 
 from .. import signals
 from .._diagnostics import Diagnostics
-from ..delivery import Delivery, environment_id_of, forks, why_not_connected
+from .._locks import forks
+from ..delivery import Delivery, environment_id_of, why_not_connected
 from .variations import problem_with
 
 # Why LaunchDarkly gave no variation (ldclient's error kinds), and what to do about it; a part of a log line.

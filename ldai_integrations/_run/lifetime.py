@@ -12,7 +12,8 @@ from dataclasses import replace
 from ldclient import LDClient
 
 from .._diagnostics import Diagnostics
-from ..delivery import Delivery, ensure_started, exits, forks, has_answered, is_serverless, report_connection
+from .._locks import forks
+from ..delivery import Delivery, ensure_started, exits, has_answered, is_serverless, report_connection
 from ..judges import Judges
 from ..records import FlushReport
 from ..settings import Settings

@@ -12,7 +12,7 @@ from typing import Protocol
 from ldclient import Context
 
 from .._diagnostics import Diagnostics
-from ..delivery import forks
+from .._locks import forks
 from .ledger import refer_to
 
 _POLL_SECONDS = 0.005

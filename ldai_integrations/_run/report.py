@@ -11,8 +11,7 @@ from ldai.providers.types import JudgeResult
 
 from .. import signals
 from .._diagnostics import Diagnostics
-from .._locks import ForkSafeLock
-from ..delivery import forks
+from .._locks import ForkSafeLock, forks
 from ..exceptions import ConfigurationError
 from ..judges import Evaluation
 from ..records import RunRecord, RunTexts

@@ -17,7 +17,8 @@ from ldclient import Context, LDClient
 from .._identity import TrackerIdentity
 from .._launchdarkly.client import ExtendingClient, TrackingClient
 from .._launchdarkly.configs import AIConfig
-from ..delivery import exits, forks
+from .._locks import forks
+from ..delivery import exits
 from ..records import RunRecord
 from ..typing import RunCompanion
 from ..usage import Reading

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from .._locks import forks
 from ._config_file import file_source
 from ._connection import (
     DEV_SERVER,
@@ -39,7 +38,6 @@ __all__ = [
     "environment_id_of",
     "exits",
     "file_source",
-    "forks",
     "has_answered",
     "is_real_key",
     "is_serverless",
