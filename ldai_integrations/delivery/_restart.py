@@ -50,19 +50,25 @@ def watch_client(client: LDClient, diagnostics: Diagnostics) -> None:
         diagnostics: Where failures are noted.
     """
     _clients[client] = diagnostics
-    if is_inherited(client) or isinstance(processor_of(client), HeldEvents):
-        _restart_inherited(client, diagnostics)
-    else:
+    if not ensure_started(client, diagnostics):
         _watch(client, diagnostics)
 
 
-def ensure_started(client: LDClient, diagnostics: Diagnostics) -> None:
-    """Start the restart of a client if this process is a forked child that inherited it. Call it before each use.
+def ensure_started(client: LDClient, diagnostics: Diagnostics) -> bool:
+    """Start the restart of a client, without waiting for it, if this process is a forked child that inherited it.
 
-    It never waits. In a process that was not forked it only compares two integers.
+    Returns:
+        False if the client works in this process.
     """
-    if forks.count and (is_inherited(client) or isinstance(processor_of(client), HeldEvents)):
-        _restart_inherited(client, diagnostics)
+    with forks.lock:
+        if is_inherited(client):  # Python saw no fork (uWSGI), or nothing has watched the client yet
+            _lost.pop(client, None)
+            replace_processor(client, HeldEvents(client, diagnostics))
+        processor = processor_of(client)
+    if not isinstance(processor, HeldEvents):
+        return False
+    processor.restart()
+    return True
 
 
 def wait_for_restart(client: LDClient, timeout: float) -> int | None:
@@ -179,16 +185,6 @@ class HeldEvents(EventProcessor):
 def _watch(client: LDClient, diagnostics: Diagnostics) -> None:
     with diagnostics.guard("connection", "watching"):
         watch_connection(client, diagnostics)
-
-
-def _restart_inherited(client: LDClient, diagnostics: Diagnostics) -> None:
-    with forks.lock:
-        if is_inherited(client):  # Python saw no fork (uWSGI), or nothing has watched the client yet
-            _lost.pop(client, None)
-            replace_processor(client, HeldEvents(client, diagnostics))
-        processor = processor_of(client)
-    if isinstance(processor, HeldEvents):
-        processor.restart()
 
 
 def _forked() -> None:
