@@ -13,7 +13,6 @@ from ldclient.evaluation import EvaluationDetail
 
 from .. import signals
 from .._diagnostics import Diagnostics
-from .._locks import forks
 from ..delivery import Delivery, environment_id_of, why_not_connected
 from .variations import problem_with
 
@@ -104,7 +103,7 @@ class TrackingClient(_Interface):
         client: The LDClient.
         delivery: Sends events.
         diagnostics: Receives failures.
-        restart: Restarts the client in a forked process.
+        ensure_started: Restarts the client in a forked process; does nothing in any other.
         get_current: Returns the run or the request that the calling code belongs to.
         get_graph: Returns the agent graph that the calling code belongs to.
     """
@@ -114,7 +113,7 @@ class TrackingClient(_Interface):
         client: LDClient,
         delivery: Delivery,
         diagnostics: Diagnostics,
-        restart: Callable[[], None],
+        ensure_started: Callable[[], None],
         get_current: Callable[[], Current | None],
         get_graph: Callable[[], GraphReceiver | None],
     ) -> None:
@@ -122,8 +121,7 @@ class TrackingClient(_Interface):
         self.client = client
         self._delivery = delivery
         self._diagnostics = diagnostics
-        self._restart = restart
-        self._forks = forks.count
+        self._ensure_started = ensure_started
         self._get_current = get_current
         self._get_graph = get_graph
         #: The id of the environment, if LaunchDarkly sent one. It comes with the flags, so it is read with new ones.
@@ -147,8 +145,7 @@ class TrackingClient(_Interface):
 
     def variation_detail(self, key: str, context: Context | Mapping[str, Any], default: object) -> EvaluationDetail:
         """Return the variation of a flag or AI Config, and the reason; ``default`` if it cannot be used."""
-        if self._forks != forks.count:
-            self._restart()
+        self._ensure_started()
         mode = _mode_of(default)
         if mode is None:  # a plain flag
             return self.client.variation_detail(key, _context_of(context), default)
@@ -206,8 +203,7 @@ class TrackingClient(_Interface):
         self._send(event_name, context, data, metric_value)
 
     def _send(self, event_name: str, context: Context | Mapping[str, Any], data: object, value: float | None) -> None:
-        if self._forks != forks.count:
-            self._restart()
+        self._ensure_started()
         if isinstance(data, dict) and event_name.startswith(_GRAPH_EVENT):
             graph = self._get_graph()
             if graph is not None and graph.ld_client is self and data.get("graphKey") == graph.key:
