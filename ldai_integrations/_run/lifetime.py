@@ -57,7 +57,7 @@ class Start:
     def _check(self) -> bool:
         if not self.is_over and (has_answered(self._client) or time.monotonic() >= self._deadline):
             self.is_over = True
-            report_connection(self._client, self._diagnostics, timeout=0)
+            report_connection(self._client, self._diagnostics)
         return self.is_over
 
 

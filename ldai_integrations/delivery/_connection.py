@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +18,6 @@ DEV_SERVER = "LDAI_DEV_SERVER"
 # The SDK key for a dev server if none is given.
 DEV_KEY = "dev"
 
-_POLL_SECONDS = 0.01
 # What ldclient accepts. It replaces any other key by an empty one without an error.
 _FORM = re.compile(r"[A-Za-z0-9._-]{1,8192}")
 _REAL_KEY = re.compile(r"sdk-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -80,20 +78,8 @@ def _dev_server_at(address: str) -> str:
     return server if address.startswith(server) else ""
 
 
-def report_connection(client: LDClient, diagnostics: Diagnostics, *, timeout: float) -> bool:
-    """Wait until the client is connected or has failed, and log a failure once.
-
-    Args:
-        client: A client that was just made.
-        diagnostics: Where a failure is noted.
-        timeout: The maximum wait in seconds. A refused key is known after milliseconds.
-
-    Returns:
-        True if AI Configs have arrived.
-    """
-    deadline = time.monotonic() + timeout
-    while not has_answered(client) and time.monotonic() < deadline:
-        time.sleep(_POLL_SECONDS)
+def report_connection(client: LDClient, diagnostics: Diagnostics) -> bool:
+    """Return whether AI Configs have arrived, and log once why they have not."""
     if client.is_initialized():
         return True
     _report(client, diagnostics)

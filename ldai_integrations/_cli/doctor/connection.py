@@ -7,6 +7,7 @@ import logging
 import os
 import re
 import shlex
+import time
 import urllib.error
 import urllib.request
 from collections.abc import Collection, Iterator, Mapping
@@ -28,6 +29,7 @@ from ...delivery import (
     DEV_SERVER,
     SDK_KEY,
     file_source,
+    has_answered,
     is_real_key,
     not_configured,
     problem_with_key,
@@ -38,7 +40,7 @@ from .findings import Finding, ok, problem, skipped, warning
 EVENT = "ldai-doctor"
 _HTTP = HTTPConfig(connect_timeout=5, read_timeout=5)
 _REACH_SECONDS = 5.0
-_CONNECT_SECONDS = 10.0
+_CONNECT_SECONDS, _POLL_SECONDS = 10.0, 0.01
 _MOST_BYTES = 1_048_576  # of the warnings
 # What stands before the key of an AI Config in a line.
 _NAMES_ONE = re.compile("""(AI Config|run of) ['"]""")
@@ -231,7 +233,10 @@ def connect(target: Target) -> Iterator[tuple[LDClient, Finding]]:
     with collect_warnings("ldclient"), collect_warnings("ldai_integrations") as warnings:
         client = LDClient(target.config(send_events=False), start_wait=0)
         try:
-            if report_connection(client, Diagnostics(), timeout=_CONNECT_SECONDS):
+            deadline = time.monotonic() + _CONNECT_SECONDS
+            while not has_answered(client) and time.monotonic() < deadline:  # a refused key is known after milliseconds
+                time.sleep(_POLL_SECONDS)
+            if report_connection(client, Diagnostics()):
                 yield client, ok("connection", "AI Configs have arrived")
             else:
                 yield client, problem("connection", "no AI Configs have arrived", warnings[-1])
