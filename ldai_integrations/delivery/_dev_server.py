@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import sys
-import threading
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 
 import urllib3
 
 from .._diagnostics import receivers
 from ._connection import DEV_KEY, DEV_SERVER, SDK_KEY
+from ._threads import start_thread
 
 _SECONDS = 2.0
 
@@ -44,12 +44,8 @@ class DevWarnings:
         receivers.append(self.send)
 
     def send(self, kind: str, text: str) -> None:
-        """Send one line, on another thread."""
-        if sys.is_finalizing():  # before Python 3.12, start() waits for ever
-            return
-        thread = threading.Thread(target=self._post, args=(kind, text), name="ldai-dev-warning")
-        with suppress(RuntimeError):  # the interpreter is shutting down and starts no more threads
-            thread.start()
+        """Send one line, on another thread, for which the end of the process waits."""
+        start_thread(partial(self._post, kind, text), "ldai-dev-warning", daemon=False)
 
     def close(self) -> None:
         """Send no more lines."""

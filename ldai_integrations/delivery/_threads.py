@@ -1,4 +1,4 @@
-"""Threads of the delivery, which do not keep the process alive."""
+"""The start of threads, which is possible until the interpreter shuts down."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import threading
 from collections.abc import Callable
 
 
-def start_thread(work: Callable[[], object], name: str) -> threading.Thread | None:
-    """Start a daemon thread; return ``None`` if the interpreter is shutting down and starts no more threads."""
+def start_thread(work: Callable[[], object], name: str, *, daemon: bool = True) -> threading.Thread | None:
+    """Start a thread; return ``None`` if the interpreter is shutting down and starts no more threads."""
     if sys.is_finalizing():  # before Python 3.12, start() waits for ever
         return None
-    thread = threading.Thread(target=work, name=name, daemon=True)
+    thread = threading.Thread(target=work, name=name, daemon=daemon)
     try:
         thread.start()
     except RuntimeError:
