@@ -161,16 +161,17 @@ class Spool:
             self._halvings += 1
             if answer.is_too_large and self._halvings > _MAX_HALVINGS:  # it refuses events of any size
                 self._slow_down(batch, answer)
-            if self._is_closed or not parts:
-                self._drop(batch, reason if not parts else "closed")
             if not parts:
+                self._drop(batch, reason)
                 self._diagnostics.note(
                     "events",
                     reason,
                     "LaunchDarkly refuses an event (%s). The event is lost. Send less data and smaller contexts.",
                     reason,
                 )
-            elif not self._is_closed:
+            elif self._is_closed:
+                self._drop(batch, "closed")
+            else:
                 self._queue.extendleft(reversed(parts))
                 self._size += sum(part.size for part in parts)
                 self._make_room()
