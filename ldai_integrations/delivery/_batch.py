@@ -187,7 +187,7 @@ class Poster:
     def __init__(self, config: Config, engine: Engine) -> None:
         self._uri = config.events_uri
         self._headers, self._answered = engine.headers, engine.answered
-        self._pool = engine.pool()
+        self._pool = engine.make_pool()
         limit_heads(self._pool)
         self._is_compressed = config.enable_event_compression
         self._timeout = urllib3.Timeout(connect=config.http.connect_timeout, read=config.http.read_timeout)

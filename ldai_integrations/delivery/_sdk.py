@@ -49,19 +49,21 @@ class Engine:
                 "Content-Type": "application/json",
                 "X-LaunchDarkly-Event-Schema": str(getattr(sdk, "CURRENT_EVENT_SCHEMA", 4)),
             }
-            self._new_pool: Callable[[], Any] = lambda: factory.create_pool_manager(1, config.events_uri)
-            dispatcher: Any = sdk.EventDispatcher(inbox, config, self._new_pool())
+            #: Returns a urllib3 pool manager with the proxy and the certificates of the config.
+            self.make_pool: Callable[[], Any] = lambda: factory.create_pool_manager(1, config.events_uri)
+            dispatcher: Any = sdk.EventDispatcher(inbox, config, self.make_pool())
+            #: Takes the response to an accepted post.
+            self.answered: Callable[[Any], None] = dispatcher._handle_response
             self._process, self._outbox = dispatcher._process_event, dispatcher._outbox
             self._format, self._seen = dispatcher._formatter.make_output_events, dispatcher._context_keys
-            self.answered = dispatcher._handle_response
             self._no_summary = self._outbox.get_payload().summary
             self._outbox.clear()  # otherwise it continues to write into the summary that it returned
-            changed = "" if self._no_summary.is_empty() else "an outbox that is not empty"
-            changed = changed or ("" if inbox.stopped.wait(_START_SECONDS) else "how the dispatcher stops")
+            if not self._no_summary.is_empty():
+                raise SdkChangedError("an outbox that is not empty")
+            if not inbox.stopped.wait(_START_SECONDS):
+                raise SdkChangedError("how the dispatcher stops")
         except (ImportError, AttributeError, TypeError) as exc:
-            changed = str(exc)
-        if changed:
-            raise SdkChangedError(changed)
+            raise SdkChangedError(str(exc)) from exc
 
     def process(self, event: Any) -> None:
         """Process one event of the client."""
@@ -80,10 +82,6 @@ class Engine:
     def forget_contexts(self) -> None:
         """Send every context again when it is used next."""
         self._seen.clear()
-
-    def pool(self) -> Any:
-        """Return a urllib3 pool manager with the proxy and the certificates of the config."""
-        return self._new_pool()
 
 
 class SdkQueue:
