@@ -23,7 +23,7 @@ from ._models import (
     SCHEMA,
     Models,
     NoScoreError,
-    call_off_loop,
+    call_function,
     format_evaluation,
     problem_with_metric,
     problem_with_score,
@@ -105,7 +105,7 @@ class Judges:
         """Have a function of the application score a run, if there is room for it; return at once."""
 
         async def work() -> JudgeResult:
-            return own_score(metric_key, await call_off_loop(score))
+            return own_score(metric_key, await call_function(score))
 
         failed = partial(self._note_failure, metric_key)
         self._submit(metric_key, Job(work=work, done=track, failed=failed, context=contextvars))
@@ -133,7 +133,8 @@ class Judges:
         self._begin()
 
     def _begin(self) -> None:
-        settings, self._models = self._settings, Models(self._settings.model)
+        settings = self._settings
+        self._models = Models(settings.model)
         self._loop = BoundedLoop(
             places=settings.concurrency, queue=settings.queue, seconds=settings.timeout, at_end=self._models.forget
         )

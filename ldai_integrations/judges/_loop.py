@@ -59,10 +59,11 @@ class BoundedLoop:
         with self._lock:
             if self._jobs >= self._most:
                 return False
-            loop = self._loop = self._loop or self._begin()
+            if self._loop is None:
+                self._loop = self._begin()
             self._jobs += 1
             self._unsettled.add(job.settled)
-            loop.call_soon_threadsafe(self._start, job)
+            self._loop.call_soon_threadsafe(self._start, job)
         return True
 
     @property

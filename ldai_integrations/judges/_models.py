@@ -118,17 +118,16 @@ class _FunctionRunner:
     async def run(self, input: str, output_type: dict[str, Any] | None = None) -> RunnerResult:  # noqa: A002, ARG002  # the SDK's own names
         messages = [message.to_dict() for message in self._config.messages or ()]
         messages.append({"role": "user", "content": f"{input}\n\n{_INSTRUCTION}"})
-        answer = await call_off_loop(self._model, messages, self._config)
+        answer = await call_function(self._model, messages, self._config)
         metrics = LDAIMetrics(success=True)
         if isinstance(answer, str):
             return RunnerResult(content=answer, metrics=metrics)
         return RunnerResult(content="", metrics=metrics, parsed=answer)
 
 
-async def call_off_loop(function: Callable[..., Any], *args: object) -> Any:
+async def call_function(function: Callable[..., Any], *args: object) -> Any:
     """Call a function of the application: a coroutine function here, any other on a thread of its own."""
-    method = getattr(function, "__call__", None)  # noqa: B004  # of an object that is called like a function
-    is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(method)
+    is_async = inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
     try:
         result = function(*args) if is_async else await _call_on_thread(function, *args)
         return await result if inspect.isawaitable(result) else result
