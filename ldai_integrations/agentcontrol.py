@@ -11,7 +11,7 @@ import threading
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from concurrent.futures import Future
 from contextvars import Context, copy_context
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 from ._locks import ForkSafeLock, forks
 from ._run.background import is_on_event_loop
@@ -87,11 +87,11 @@ def iterate(events: AsyncIterator[T]) -> Iterator[T]:
     try:
         while True:
             _refuse_event_loop(None)
-            event = loop.run(_next(events), context)
+            event: Any = loop.run(_next(events), context)
             if event is _END:
                 is_done = True
                 return
-            yield cast(T, event)
+            yield event
     finally:  # maybe in a finalizer, or on the event loop itself: nobody may wait here
         if not is_done and hasattr(events, "aclose"):
             loop.start(_close(events), context)
@@ -143,11 +143,8 @@ async def _run_in(context: Context, work: Coroutine[Any, Any, T]) -> T:
     return await asyncio.create_task(work, context=context)  # type: ignore[call-arg,unused-ignore]  # Python 3.11
 
 
-async def _next(events: AsyncIterator[T]) -> T | object:
-    try:
-        return await anext(events)
-    except StopAsyncIteration:
-        return _END
+async def _next(events: AsyncIterator[object]) -> object:
+    return await anext(events, _END)
 
 
 async def _close(events: Any) -> None:
