@@ -96,7 +96,7 @@ def read_custom_price(get: Callable[[str], object]) -> Price | None:
     Raises:
         CustomPriceError: If a price is not a number of 0 or more. The text names the parameter.
     """
-    found: dict[str, Decimal] = {}
+    found: dict[str, Any] = {}
     for side, name in CUSTOM_PARAMETERS.items():
         value = get(name)
         if value is None:
@@ -104,7 +104,7 @@ def read_custom_price(get: Callable[[str], object]) -> Price | None:
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
             raise CustomPriceError(f"{name} must be USD per token, a number of 0 or more such as 0.00000015")
         found[side] = Decimal(repr(value))
-    return Price(**found, source=CUSTOM_SOURCE) if found else None  # type: ignore[arg-type]  # the keys are sides
+    return Price(**found, source=CUSTOM_SOURCE) if found else None
 
 
 def prices_per_million(custom: object) -> Iterator[tuple[str, float]]:
