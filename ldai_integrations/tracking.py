@@ -243,7 +243,7 @@ class _Process:
     @property
     def tracking(self) -> Tracking | None:
         """The first open Tracking. Reading it is cheap."""
-        return next((tracking for reference in self._trackings if (tracking := reference()) is not None), None)
+        return next(self._open(), None)
 
     def add(self, tracking: Tracking) -> None:
         """Add a Tracking that was created."""
@@ -262,8 +262,8 @@ class _Process:
                 tracking, "Tracking.from_env(), or a run without a Tracking, has connected this process before"
             )
 
-    def _open(self) -> list[Tracking]:
-        return [tracking for reference in self._trackings if (tracking := reference()) is not None]
+    def _open(self) -> Iterator[Tracking]:
+        return (tracking for reference in self._trackings if (tracking := reference()) is not None)
 
     def discard(self, tracking: Tracking) -> None:
         """Remove a Tracking that was closed."""
