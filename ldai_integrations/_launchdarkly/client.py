@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 from ldclient import Context, LDClient
 from ldclient.evaluation import EvaluationDetail
@@ -164,15 +164,16 @@ class TrackingClient(_Interface):
         if detail.is_default_value():
             self._note_default(key, default, "off", "it is off and has no variation to serve while off")
             return detail
+        value: Any = detail.value
         variation = (key, detail.variation_index, mode)
-        if detail.value is not self._checked.get(variation):
-            problem = problem_with(detail.value, mode)
+        if value is not self._checked.get(variation):
+            problem = problem_with(value, mode)
             if problem is not None:
                 self._note_default(key, default, "malformed", problem)
                 return EvaluationDetail(default, None, {"kind": "ERROR", "errorKind": "WRONG_TYPE"})
-            self._checked[variation] = detail.value
+            self._checked[variation] = value
             self.environment_id = environment_id_of(self.client)
-            self._remember_model(key, cast(Mapping[str, object], detail.value))
+            self._remember_model(key, value)
         return detail
 
     def track(

@@ -86,9 +86,9 @@ class Configs:
             if _are_same(known, variables):
                 return config
         sdk = self._ai_client
-        evaluate = sdk.completion_config_template if mode == "completion" else sdk.agent_config_template
+        evaluate: Any = sdk.completion_config_template if mode == "completion" else sdk.agent_config_template
         try:
-            config = cast(Any, evaluate)(config_key, ld_context, default)
+            config = evaluate(config_key, ld_context, default)
             judges = self._variations.last_judges
             if judges is not None:
                 config = replace(config, judge_configuration=judges)

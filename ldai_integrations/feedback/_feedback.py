@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
-from typing import TYPE_CHECKING, Any, cast, get_args
+from typing import TYPE_CHECKING, Any, get_args
 
 from ldai.tracker import FeedbackKind, LDAIConfigTracker
 
@@ -207,8 +207,8 @@ class Feedback:
 
         try:
             client: Any = SimpleNamespace(track=track)  # all that a tracker uses of it
-            resumed = LDAIConfigTracker.from_resumption_token(token, client, voter)
-            cast(LDAIConfigTracker, resumed.value).track_feedback({"kind": FeedbackKind(kind)})
+            resumed: Any = LDAIConfigTracker.from_resumption_token(token, client, voter)
+            resumed.value.track_feedback({"kind": FeedbackKind(kind)})
         except Exception:
             self._store.discard(run_id)
             raise
