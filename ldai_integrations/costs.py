@@ -68,8 +68,8 @@ class Costs:
         try:
             custom = read_custom_price(get_custom)
             at = datetime.fromtimestamp(started_at, timezone.utc)
-            costs = [self._cost_of(call, custom, model_name, provider_name, at) for call in calls]
-            return add_costs(costs)
+            prices = _RunPrices(self._list, custom, model_name, provider_name, at)
+            return add_costs([prices.cost_of(call) for call in calls])
         except CustomPriceError as problem:
             self._diagnostics.note(
                 "price", config_key, "The cost of %r is unknown: its model's %s.", config_key, problem
@@ -77,53 +77,6 @@ class Costs:
         except Exception as exc:
             self._diagnostics.failed("cost", config_key, exc)
         return None
-
-    def _cost_of(
-        self, call: PricedCall, custom: Price | None, model_name: str, provider_name: str, at: datetime
-    ) -> Cost | None:
-        if call.cost is not None:
-            return Cost(reported_cost=call.cost, price_source=REPORTED_SOURCE)
-        if call.usage is None:
-            return None
-        costs = []
-        for usage, model in call.billed or ((call.usage, None),):
-            part = call
-            if model is not None and not is_same_model(model, call.model):
-                part = replace(call, model=model, requested_model="")
-            cost = None if model == "" else self._cost_of_part(usage, part, custom, model_name, provider_name, at)
-            costs.append(cost)
-        cost, is_partial = add_costs(costs), call.has_fees or call.usage.lower_bound
-        return replace(cost, lower_bound=True) if cost is not None and is_partial else cost
-
-    def _cost_of_part(
-        self, usage: Usage, call: PricedCall, custom: Price | None, model_name: str, provider_name: str, at: datetime
-    ) -> Cost | None:
-        """Return the cost of the tokens of a call, or of one of its parts."""
-        if usage.other_tokens and usage.input_tokens is not None:  # billed as input, such as the pages that Gemini read
-            usage = replace(usage, input_tokens=usage.input_tokens + usage.other_tokens)
-        price = self._price_of(call, custom, model_name, call.provider or provider_name, at, usage.input_tokens or 0)
-        return compute_cost(usage, price) if price is not None else None
-
-    def _price_of(
-        self, call: PricedCall, custom: Price | None, model_name: str, provider_name: str, at: datetime, tokens: int
-    ) -> Price | None:
-        """Return the price of a call: that of the AI Config if its model was called, else that of the list."""
-        requested = call.requested_model or call.model
-        is_configured = not requested or is_same_model(requested, model_name)
-        if is_configured and custom is not None:
-            return custom
-        asked = call.requested_model or (model_name if is_configured else call.model)
-        names = [call.model, asked, model_name if is_configured else ""]
-        if call.model in asked and is_same_model(call.model, asked):  # it also says in which region of Bedrock
-            names = [asked, *names]
-        prices = self._list
-        if prices is None:
-            return None
-        tier = call.service_tier
-        found = (
-            prices.price(name, provider_name, input_tokens=tokens, at=at, service_tier=tier) for name in names if name
-        )
-        return next((price for price in found if price is not None), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +103,67 @@ class PricedCall:
     provider: str = ""
     billed: tuple[tuple[Usage, str | None], ...] = ()
     has_fees: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _RunPrices:
+    """The prices of the calls of one run.
+
+    Attributes:
+        listed: The price list, if there is one.
+        custom: The prices that the AI Config gives, if it gives some.
+        model_name: The name of the configured model.
+        provider_name: The name of the configured provider.
+        at: The start of the run.
+    """
+
+    listed: PriceList | None
+    custom: Price | None
+    model_name: str
+    provider_name: str
+    at: datetime
+
+    def cost_of(self, call: PricedCall) -> Cost | None:
+        """Return the cost of a call, or ``None`` if nothing is known about it."""
+        if call.cost is not None:
+            return Cost(reported_cost=call.cost, price_source=REPORTED_SOURCE)
+        if call.usage is None:
+            return None
+        costs = []
+        for usage, model in call.billed or ((call.usage, None),):
+            part = call
+            if model is not None and not is_same_model(model, call.model):
+                part = replace(call, model=model, requested_model="")
+            costs.append(None if model == "" else self._cost_of_part(usage, part))
+        cost, is_partial = add_costs(costs), call.has_fees or call.usage.lower_bound
+        return replace(cost, lower_bound=True) if cost is not None and is_partial else cost
+
+    def _cost_of_part(self, usage: Usage, call: PricedCall) -> Cost | None:
+        """Return the cost of the tokens of a call, or of one of its parts."""
+        if usage.other_tokens and usage.input_tokens is not None:  # billed as input, such as the pages that Gemini read
+            usage = replace(usage, input_tokens=usage.input_tokens + usage.other_tokens)
+        price = self._price_of(call, usage.input_tokens or 0)
+        return compute_cost(usage, price) if price is not None else None
+
+    def _price_of(self, call: PricedCall, input_tokens: int) -> Price | None:
+        """Return the price of a call: that of the AI Config if its model was called, else that of the list."""
+        requested = call.requested_model or call.model
+        is_configured = not requested or is_same_model(requested, self.model_name)
+        if is_configured and self.custom is not None:
+            return self.custom
+        if self.listed is None:
+            return None
+        asked = call.requested_model or (self.model_name if is_configured else call.model)
+        names = [call.model, asked, self.model_name if is_configured else ""]
+        if call.model in asked and is_same_model(call.model, asked):  # it also says in which region of Bedrock
+            names = [asked, *names]
+        provider, tier = call.provider or self.provider_name, call.service_tier
+        found = (
+            self.listed.price(name, provider, input_tokens=input_tokens, at=self.at, service_tier=tier)
+            for name in names
+            if name
+        )
+        return next((price for price in found if price is not None), None)
 
 
 def compute_cost(usage: Usage, price: Price) -> Cost | None:
