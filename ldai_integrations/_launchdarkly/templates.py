@@ -10,6 +10,8 @@ import chevron
 import chevron.tokenizer
 
 _Tokens = tuple[tuple[str, str], ...]
+# By how much a token changes the depth of sections.
+_NESTING = {"section": 1, "inverted section": 1, "end": -1}
 
 # Limits of the prompt of one AI Config, so that the first run, which parses and renders it, takes a few milliseconds. A
 # tag takes 6 µs. chevron copies the rest of the template several times at each tag, which takes up to 0.5 ms for 1 MB.
@@ -43,7 +45,7 @@ def parse(template: str) -> _Tokens:
             tags += kind != "literal"
             if tags > MOST_TAGS:
                 raise TemplateError(f"has more than {MOST_TAGS} tags")
-            depth += {"section": 1, "inverted section": 1, "end": -1}.get(kind, 0)
+            depth += _NESTING.get(kind, 0)
             is_name = kind not in ("literal", "set delimiter")
             if is_name and any(name.startswith("__") for name in value.split(".")):
                 raise TemplateError(f"looks up {value!r}; names that begin with two underscores are Python's own")
@@ -120,7 +122,7 @@ def _names_in(template: str) -> tuple[str, ...]:
     """Return the names of the variables outside of sections."""
     names, depth = [], 0
     for kind, value in parse(template):
-        depth += {"section": 1, "inverted section": 1, "end": -1}.get(kind, 0)
+        depth += _NESTING.get(kind, 0)
         name = value.partition(".")[0]
         if kind == "no escape" and not depth and name:
             names.append(name)
