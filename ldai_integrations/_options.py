@@ -51,7 +51,8 @@ class Kind:
         elif self.accepts(value):
             problem = None
         else:
-            problem = f"is {text or value!r}; use {(self.in_variable if text else None) or self.text}"
+            values = self.in_variable if text and self.in_variable else self.text
+            problem = f"is {text or value!r}; use {values}"
         if problem is not None:
             raise ConfigurationError(f"{name} {problem}")
 

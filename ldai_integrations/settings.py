@@ -39,7 +39,6 @@ Framework = Literal[
 Secret = str | bytes
 
 DAY = 24 * 3600
-_MAX_AGE = 90 * DAY
 _MIN_SECRET_CHARS = 16
 #: How the address of an SQLite file begins, and those of Redis as redis.Redis.from_url takes them.
 SQLITE = "sqlite:///"
@@ -120,7 +119,7 @@ class FeedbackSettings:
 
     config_keys: Collection[str]
     secret: Secret | Sequence[Secret] | None = option(None, _SECRETS, "LDAI_FEEDBACK_SECRET")
-    max_age: int = option(7 * DAY, whole(1, _MAX_AGE, "seconds"), "LDAI_FEEDBACK_MAX_AGE")
+    max_age: int = option(7 * DAY, whole(1, 90 * DAY, "seconds"), "LDAI_FEEDBACK_MAX_AGE")
     header: str | None = option(None, pattern("[A-Za-z0-9-]+", "letters, digits and hyphens"), "LDAI_FEEDBACK_HEADER")
     event: str | None = option(
         None, pattern("[A-Za-z0-9_.-]+", "letters, digits, hyphens, dots and underscores"), "LDAI_FEEDBACK_EVENT"
