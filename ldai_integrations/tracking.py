@@ -88,7 +88,6 @@ class Tracking:
             diagnostics.note("variable_name", variable, "The variable %s has no effect: %s.", variable, remedy)
         self._owns_client = False
         self._dev_warnings: DevWarnings | None = None
-        self._is_closed = False
         self._delivery = delivery_of(client, diagnostics)
         self._flushing = Flushing(self.settings, diagnostics, client, self._delivery)
         watch_client(client, diagnostics)  # before the AI SDK, which sends an event
@@ -194,7 +193,6 @@ class Tracking:
 
         Each of the two takes at most ``settings.flush_timeout`` seconds.
         """
-        self._is_closed = True
         self._flushing.open_runs.tracks_requests = False
         process.discard(self)
         if self._dev_warnings is not None:
