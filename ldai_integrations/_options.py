@@ -24,8 +24,8 @@ class Kind:
     Attributes:
         text: The values in words, after "use".
         parse: Reads one from the text of a variable, or raises ValueError.
-        accepts: Returns whether a value is one of them. None of them is ``None``.
-        problem: Returns why a value is none of them, without showing it. It replaces ``accepts`` for secrets.
+        accepts: Returns whether a value is one of them. It is false for ``None``.
+        problem: Used in place of ``accepts`` for secrets: returns why a value is wrong, without showing it.
         in_variable: The values in words where a variable gives them, if they are written in another way there.
     """
 

@@ -51,8 +51,8 @@ _MAX_REMEMBERED = 1_000
 class Price:
     """The prices of a model in USD per token; ``None`` is unknown.
 
-    Tokens whose own price is unknown cost as much as the other tokens of the input or the output. Only those that were
-    read from a cache never cost more: the cost of all others is then a lower bound.
+    A token whose own price is unknown counts as one of the other tokens of the input or the output, and makes the cost
+    a lower bound. One that was read from a cache does not, because it never costs more than they do.
 
     Attributes:
         input: One input token.

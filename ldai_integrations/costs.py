@@ -90,8 +90,8 @@ class PricedCall:
         cost: What a gateway or the provider says that it costs, in USD.
         requested_model: The model that was called; empty if it is unknown.
         provider: The provider that answered, if it is certainly not the configured one.
-        billed: The tokens that the provider bills part by part, if they are not its usage at the price of one request.
-            Each part has the model that made it: ``None`` if it is that of the call, and empty if it is unknown.
+        billed: The parts that the provider bills separately, if it does not bill the usage as that of one request. Each
+            has its tokens and its model, which is ``None`` for the model of the call, and empty if it is unknown.
         has_fees: Whether something costs more than the tokens, such as the provider's own tools.
     """
 

@@ -1,4 +1,4 @@
-"""The delivery of events: serialisable payloads, a client from the environment, and a flush that waits."""
+"""The delivery of events: payloads that JSON can represent, a client from the environment, a flush that waits."""
 
 from __future__ import annotations
 

@@ -71,7 +71,7 @@ class Batch:
 
 
 class Formatter:
-    """The formatting of inputs by the SDK's rules, where one broken input costs no other. For one thread.
+    """A formatter of inputs by the SDK's rules, which loses only the inputs that cannot be formatted. For one thread.
 
     Args:
         engine: The SDK's rules.

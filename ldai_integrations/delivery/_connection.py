@@ -31,10 +31,10 @@ _OTHER_KEYS = {
 
 @dataclass(frozen=True, slots=True)
 class KeyProblem:
-    """The reason why a key cannot work, for a sentence that begins with the name of the key and never repeats it.
+    """The reason why a key cannot work. Its texts never show the key.
 
     Attributes:
-        text: What is wrong with it.
+        text: What is wrong with it, for a sentence that begins with the name of the key.
         remedy: What to do.
         everywhere: Whether ldclient itself rejects it. A dev server accepts any other key.
     """
@@ -73,7 +73,7 @@ def remedy_without_answer(address: str, remedy: str) -> str:
 
 
 def _dev_server_at(address: str) -> str:
-    """Return the configured dev server if an address is its own; empty if a client has addresses of its own."""
+    """Return the address of the configured dev server if this one begins with it; otherwise an empty text."""
     server = os.environ.get(DEV_SERVER, "").strip().rstrip("/")
     return server if address.startswith(server) else ""
 

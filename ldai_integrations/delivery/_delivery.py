@@ -104,7 +104,7 @@ class PlainDelivery:
         return not is_closed(self._client) and not len(queue.waiting) >= queue.capacity > 0
 
     def track(self, event_name: str, context: Context, data: Any = None, metric_value: Any = None) -> None:
-        """Send an event, with every value made finite and serialisable; flush or yield before the SDK has no room."""
+        """Send an event with values that JSON can represent; flush or yield before the SDK's queue is full."""
         metric = safe_metric(metric_value, event_name, self._diagnostics)
         self._client.track(event_name, context, safe_data(data, event_name, self._diagnostics), metric)
         if next(self._numbers) % _FLUSH_EVERY == 0:

@@ -70,8 +70,8 @@ class Exits:
     """The hooks into the end of this process, for all its trackings, which they do not keep alive.
 
     The hooks of one shutdown share the time of one flush, so that an endpoint that hangs delays it only once. A signal
-    is deadly if nobody handles it, so that it kills the process. The last moment of the process is the time of the last
-    flush before that.
+    is deadly if the application does not handle it, so that it kills the process. The last moment of the process is the
+    time between the last flush before such a signal and its effect.
     """
 
     def __init__(self) -> None:
@@ -141,8 +141,8 @@ class Exits:
     def begin_report(self) -> None:
         """Note that this thread begins to end a run, or to take a vote, until :meth:`end_report`.
 
-        In the last moment of the process the thread waits here for the end, so that its request gets no answer, as
-        without a flush: its run is cancelled meanwhile, and a vote could not be sent any more.
+        In the last moment of the process, the thread waits here until the process ends: its run is being cancelled, and
+        its vote could not be sent any more. So its request gets no answer, as it would get none without this library.
         """
         self._reporting.add(threading.get_ident())
         if self._last_moment_in == forks.count:
@@ -219,7 +219,7 @@ class Exits:
                 tracking.wait_for_open_runs(_until(deadline))
 
     def _begin_last_moment(self) -> None:
-        """Let no thread go on that ends a run from now on, and cancel the runs that are open."""
+        """Cancel the open runs. A thread that begins to end a run from now on waits in :meth:`begin_report`."""
         self._last_moment_in = forks.count
         with self._waiting(0.5) as deadline:
             reported = min(deadline, time.monotonic() + _REPORT_SECONDS)

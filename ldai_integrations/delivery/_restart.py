@@ -96,8 +96,8 @@ def count_events_lost_by_fork(client: LDClient) -> dict[str, int]:
 class HeldEvents(EventProcessor):
     """A queue in place of an inherited client's event processor, until the client has its own again.
 
-    Events that are sent to the inherited one are lost, and could wait for ever for a lock of a thread of the parent.
-    The first event starts the restart. Thread-safe.
+    The inherited one would lose the events, and might wait for ever for a lock that a thread of the parent held. The
+    first event starts the restart. Thread-safe.
     """
 
     def __init__(self, client: LDClient, diagnostics: Diagnostics) -> None:

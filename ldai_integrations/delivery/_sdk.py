@@ -85,7 +85,7 @@ class Engine:
 
 
 class SdkQueue:
-    """A view of the SDK's own event processor in a client that the user made; of any other it knows nothing."""
+    """The queue of the SDK's own event processor, in a client that the user made; empty for any other processor."""
 
     def __init__(self, client: LDClient) -> None:
         self._client = client

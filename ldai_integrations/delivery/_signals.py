@@ -39,8 +39,8 @@ class ChainedHandler:
     A second signal during the flush does not end the process earlier: gunicorn sends SIGTERM every second to a worker
     that it replaces, and uvicorn passes on each of these. A handler of the application gets it at once.
 
-    While the flush is under way, this handler is the first one. A handler that was set in front of it and called it
-    has already seen the signal.
+    During the flush, this handler is in front of all others. One that the application has set in front of it, and that
+    called it, has seen the signal already.
 
     Args:
         number: The signal.

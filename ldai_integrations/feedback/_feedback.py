@@ -28,8 +28,8 @@ _KINDS = get_args(VoteKind)
 class Feedback:
     """The tokens and votes of an application. Thread-safe.
 
-    The first vote of each run counts, as long as its tokens are valid: LaunchDarkly's events cannot be withdrawn, and a
-    second one would count as a second voter.
+    Only the first vote of each run counts. LaunchDarkly's events cannot be withdrawn, so a second vote would count as
+    that of a second voter.
 
     Args:
         settings: The options of the application.
@@ -104,8 +104,8 @@ class Feedback:
             tracker: The tracker of the run.
             ld_context: The LD context of the run.
             anonymous: Whether the context was made for one request only.
-            model: ``modelKey`` and ``modelVersion`` of the variation; another process may count the vote, which does
-                not know them.
+            model: ``modelKey`` and ``modelVersion`` of the variation, for the process that counts the vote. It may be
+                another one, which does not know them.
         """
         if self._looked_in not in (NO_PROCESS, forks.count):  # an endpoint was made before this process was forked
             self.look_for_workers()

@@ -152,7 +152,7 @@ class RunSpan:
         self._run_id = ""
         kind = SpanKind.INTERNAL if mode == "agent" else SpanKind.CLIENT
         self._span = sink._tracer.start_span(config_key, context=parent, kind=kind, start_time=started_at)
-        # By the key, a context is recognised as derived from this one.
+        # The key marks the contexts that are derived from this one.
         self._key = context.create_key("ldai_integrations")
         # Without a provider, older versions return a span that would hide the current one.
         is_real = self._span.get_span_context().is_valid
