@@ -33,11 +33,12 @@ _NOT_CONFIGURED = (
 def not_configured(environ: Mapping[str, str] = os.environ) -> str:
     """Return what to set, and the variables that look as if they were misspelled."""
     names = (SDK_KEY, DEV_SERVER, CONFIG_FILE)
-    others = sorted(environ.keys() - set(names))
-    similar = {name: get_close_matches(name, names, n=1, cutoff=0.85) for name in others}
-    return " ".join(
-        [_NOT_CONFIGURED, *(f"{name} is set; did you mean {match[0]}?" for name, match in similar.items() if match)]
-    )
+    questions = [
+        f"{name} is set; did you mean {similar}?"
+        for name in sorted(environ.keys() - set(names))
+        for similar in get_close_matches(name, names, n=1, cutoff=0.85)
+    ]
+    return " ".join([_NOT_CONFIGURED, *questions])
 
 
 # After this time a batch is posted again, under the same id. The SDK's default is 15 s.

@@ -75,7 +75,7 @@ class BoundedLoop:
         """Wait until the jobs so far are done, have failed or took too long; return False if that takes too long."""
         with self._lock:
             unsettled = tuple(self._unsettled)
-        return not wait(unsettled, timeout).not_done if unsettled else True
+        return not wait(unsettled, timeout).not_done
 
     def end(self) -> int:
         """Let the thread end when no job runs any more; return how many jobs are not done."""
