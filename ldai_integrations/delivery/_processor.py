@@ -58,14 +58,18 @@ class SpoolingEventProcessor(EventProcessor):
         self._pid = os.getpid()
         self._inbox: deque[Any] = deque()
         self._capacity = max(1, config.events_max_pending)
-        # The SDK makes up to three events of one input.
-        self._chunk = self._pressed_from = max(1, min(_BATCH_INPUTS, self._capacity // (3 * _BACKLOG)))
+        # How many inputs make a batch here: the SDK makes up to three events of one.
+        self._chunk = max(1, min(_BATCH_INPUTS, self._capacity // (3 * _BACKLOG)))
+        # With fewer inputs in the inbox, an event is added without further checks; never, once this is closed.
+        self._pressed_from = self._chunk
         self._wake = threading.Event()
         self._spool = Spool(max_spool_bytes, self.diagnostics, self._wake.set, address=config.events_uri)
         self._changed = self._spool.changed
         self._formatter = Formatter(self._engine, self.diagnostics, self._spool.drop)
-        # Positions among the inputs: formed into batches, being formed, and to be formed at once.
-        self._formed = self._forming = self._asked_upto = 0
+        # How many inputs have been formed into batches so far, and how many are being formed.
+        self._formed = self._forming = 0
+        # The position among all inputs up to which a flush asks for batches.
+        self._asked_upto = 0
         self._closed = False
         self._posters = 0
         start_thread(self._form_all, "ldai-events")
