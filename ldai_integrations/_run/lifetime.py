@@ -213,7 +213,7 @@ class Flushing:
             await _call_in_time(self.flush, seconds)
         took = time.monotonic() - begun
         if took >= seconds:  # the time is used up; an endpoint that answers leaves all of it to other applications
-            exits.has_waited(took)
+            exits.note_wait(took)
 
 
 def _add_pending(report: FlushReport, count: int) -> FlushReport:

@@ -34,16 +34,16 @@ class Batch:
         id: The payload id. It stays the same when the batch is posted again.
         events: The number of events.
         first: The position, among all inputs of an event processor, of the first one in this batch.
-        refused: How often the endpoint has called this batch malformed.
+        malformed: How often the endpoint has called this batch malformed.
         taken_at: When it was last taken to be posted, in monotonic seconds.
     """
 
-    __slots__ = ("_is_packed", "_stored", "events", "first", "id", "refused", "taken_at")
+    __slots__ = ("_is_packed", "_stored", "events", "first", "id", "malformed", "taken_at")
 
     def __init__(self, encoded: Sequence[bytes], first: int) -> None:
         self.id = str(uuid.uuid4())
         self.events, self.first = len(encoded), first
-        self.refused, self.taken_at = 0, 0.0
+        self.malformed, self.taken_at = 0, 0.0
         self._stored, self._is_packed = b"[" + b",".join(encoded) + b"]", False
 
     @property
@@ -186,7 +186,7 @@ class Poster:
 
     def __init__(self, config: Config, engine: Engine) -> None:
         self._uri = config.events_uri
-        self._headers, self._answered = engine.headers, engine.answered
+        self._headers, self._handle_response = engine.headers, engine.handle_response
         self._pool = engine.make_pool()
         limit_heads(self._pool)
         self._is_compressed = config.enable_event_compression
@@ -218,7 +218,7 @@ class Poster:
         retry_after = min(read_retry_after(response) or 0.0, _MAX_RETRY_AFTER_SECONDS)
         answer = Answer(response.status, retry_after)
         if answer.is_accepted:
-            self._answered(response)  # the SDK reads the server's time, which ends the debugging of flags
+            self._handle_response(response)  # the SDK reads the server's time, which ends the debugging of flags
         return answer
 
     def close(self) -> None:

@@ -123,7 +123,7 @@ class Exits:
             self._waited = 0.0
         return max(0.0, seconds - self._waited)
 
-    def has_waited(self, seconds: float) -> None:
+    def note_wait(self, seconds: float) -> None:
         """Note a wait that is part of the shutdown."""
         self._waited += seconds
         self._waited_at = time.monotonic()
@@ -161,7 +161,7 @@ class Exits:
         """Give a step of the shutdown its deadline, after this share of the time that is left, and note the wait."""
         begun = time.monotonic()
         yield begun + share * self.seconds_left(self._seconds)
-        self.has_waited(time.monotonic() - begun)
+        self.note_wait(time.monotonic() - begun)
 
     def _flush_all(self, share: float = 1.0) -> None:
         """Flush all trackings at the same time, within the time of one; never raise."""

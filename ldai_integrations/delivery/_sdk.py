@@ -31,7 +31,7 @@ class Engine:
 
     The SDK handles new contexts, summaries, sampling, debugging and private attributes. Its dispatcher is created with
     an inbox that tells it to stop, so that its threads end. Then it is used as a plain object, by one thread at a
-    time. Only :meth:`answered` may be called from any thread.
+    time. Only :attr:`handle_response` may be called from any thread.
 
     Raises:
         SdkChangedError: If this version of ldclient works differently.
@@ -53,7 +53,7 @@ class Engine:
             self.make_pool: Callable[[], Any] = lambda: factory.create_pool_manager(1, config.events_uri)
             dispatcher: Any = sdk.EventDispatcher(inbox, config, self.make_pool())
             #: Takes the response to an accepted post.
-            self.answered: Callable[[Any], None] = dispatcher._handle_response
+            self.handle_response: Callable[[Any], None] = dispatcher._handle_response
             self._process, self._outbox = dispatcher._process_event, dispatcher._outbox
             self._format, self._seen = dispatcher._formatter.make_output_events, dispatcher._context_keys
             self._no_summary = self._outbox.get_payload().summary

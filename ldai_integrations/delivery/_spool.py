@@ -16,10 +16,11 @@ from .._diagnostics import Diagnostics, logger
 from ._batch import Answer, Batch
 from ._connection import remedy_without_answer
 
-# The first retry comes within a second, as the SDK's does. Each further delay is twice as long, up to the limit.
+# The first retry comes within a second, as the SDK's does. Each further delay is twice as long, up to a limit: the
+# second number, or the third one while the endpoint refuses whatever it is sent.
 _FIRST_RETRY_SECONDS, _LAST_RETRY_SECONDS, _LAST_REFUSED_SECONDS = 1.0, 30.0, 60.0
-# A batch that is called malformed (HTTP 400) this often is halved, to find the event that is.
-_MAX_REFUSED = 2
+# A batch that is called malformed (HTTP 400) more often is halved, to find the event that is.
+_MAX_MALFORMED = 2
 # The largest batch, of 4,000 events, is halved this often until it is a single event.
 _MAX_HALVINGS = 12
 
@@ -106,8 +107,8 @@ class Spool:
 
     def settle(self, batch: Batch, answer: Answer) -> None:
         """Count a batch as sent, keep it for a retry, divide it or drop it, depending on the endpoint's answer."""
-        batch.refused += answer.status == 400
-        if answer.is_too_large or batch.refused > _MAX_REFUSED:
+        batch.malformed += answer.status == 400
+        if answer.is_too_large or batch.malformed > _MAX_MALFORMED:
             self._divide(batch, answer)
             return
         with self.changed:
