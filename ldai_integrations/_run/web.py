@@ -5,9 +5,9 @@
 
 from __future__ import annotations
 
+import io
 import sys
-from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping
-from types import GeneratorType
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
 from typing import Any
 
 from .failures import origin_of
@@ -78,8 +78,8 @@ def _in_view() -> bool:
 def streamed_body(response: object) -> tuple[object, str] | None:
     """Return the object and the attribute with the streamed body of a response; ``None`` if it has none.
 
-    A body with a length is complete, and stays as it is; see :func:`whole_body`. Files stay too: a stand-in would no
-    longer be sent by the operating system.
+    A body with a length is complete unless it is an iterator, and stays as it is; see :func:`whole_body`. Files stay
+    too: a stand-in would no longer be sent by the operating system.
     """
     if hasattr(response, "body_iterator"):  # Starlette, FastAPI, sse-starlette
         return response, "body_iterator"
@@ -91,10 +91,15 @@ def streamed_body(response: object) -> tuple[object, str] | None:
     body = getattr(response, "response", None)
     if isinstance(getattr(body, "iter", None), AsyncIterator):  # Quart, which checks the type of the body itself
         return body, "iter"
-    if hasattr(response, "call_on_close") and isinstance(body, Iterable) and not hasattr(body, "__len__"):  # Werkzeug
-        is_file = getattr(response, "direct_passthrough", False) and not isinstance(body, GeneratorType)
-        return None if is_file else (response, "response")
+    is_streamed = isinstance(body, Iterator) or (isinstance(body, Iterable) and not hasattr(body, "__len__"))
+    if hasattr(response, "call_on_close") and is_streamed:  # Werkzeug
+        return None if getattr(response, "direct_passthrough", False) and _is_file(body) else (response, "response")
     return None
+
+
+def _is_file(body: object) -> bool:
+    """Return whether a body is a file, or what a server makes of one: uWSGI leaves it, others have a FileWrapper."""
+    return isinstance(body, (io.BufferedReader, io.BytesIO)) or "file" in type(body).__name__.lower()
 
 
 def whole_body(response: Any) -> bytes | None:

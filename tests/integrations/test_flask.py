@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from functools import partial
+from itertools import chain
 from typing import Any, ClassVar
 from wsgiref.util import FileWrapper
 
@@ -210,10 +212,25 @@ def test_a_file_passes_as_it_is(tracking: Tracking, records: list[RunRecord], co
     assert [record.outcome for record in records] == ["success"] * (1 if config_key is None else 2)
 
 
-def test_a_stream_that_is_passed_through_is_followed(
-    tracking: Tracking, records: list[RunRecord], clock: Clock
+class Queue(Iterator[bytes]):
+    """An iterator with a length, as gevent's queue."""
+
+    def __init__(self, words: Iterator[bytes]) -> None:
+        self._words = words
+
+    def __len__(self) -> int:
+        return 0
+
+    def __next__(self) -> bytes:
+        return next(self._words)
+
+
+@pytest.mark.parametrize("is_passed_through", [False, True])
+@pytest.mark.parametrize("body_of", [iter, partial(map, bytes.lower), chain, Queue])
+def test_an_iterator_is_followed(
+    tracking: Tracking, records: list[RunRecord], clock: Clock, body_of: Any, is_passed_through: bool
 ) -> None:
-    """A generator with ``direct_passthrough`` is not a file."""
+    """Any iterator is a stream, also one with a length, or with ``direct_passthrough``; a file is none."""
     app = flask.Flask(__name__)
     AITracking(app, tracking)
 
@@ -224,7 +241,7 @@ def test_a_stream_that_is_passed_through_is_followed(
     @app.get("/")
     @track_ai(config_key="chat")
     def view() -> flask.Response:
-        return flask.Response(words(), direct_passthrough=True)
+        return flask.Response(body_of(words()), direct_passthrough=is_passed_through)
 
     with app.test_client() as client, client.get("/") as response:
         assert response.data == b"chat"
