@@ -141,7 +141,9 @@ class CountedCall:
         usage.
         """
         source = _reporter_of(report)
-        forms = self._forms.get(source, [report.form])
+        forms = self._forms.get(source)
+        if forms is None:
+            return False
         if not set(reading.ids).isdisjoint(self.reading.ids):
             is_copy = report.is_whole and reading.usage is not None and reading.usage == self.usage
             return is_copy or forms[0] is not report.form or source != _reporter_of(self.call)
@@ -346,9 +348,12 @@ def _is_awaited(reading: Reading) -> bool:
 
 
 def _twin(reading: Reading, report: ProviderCall, free: Sequence[CountedCall]) -> CountedCall | None:
-    """Find the call that a report describes: by its response id, else by its tokens, else the first without figures."""
+    """Find the call that a report describes: by its response id, else by its tokens, else the first without figures.
+
+    A response with the same id and another text is another one: some servers give all responses the same id.
+    """
     for one in free:
-        if not set(reading.ids).isdisjoint(one.reading.ids):
+        if not set(reading.ids).isdisjoint(one.reading.ids) and not _are_other_texts(one.reading.text, reading.text):
             return one
     others = [one for one in free if not _are_comparable(reading.ids, one.reading.ids)]
     same = []

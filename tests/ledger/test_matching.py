@@ -6,11 +6,13 @@ import asyncio
 import json
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from ldai_integrations import Run, track_ai, wrap_client
+from ldai_integrations import Run, current_run, track_ai, wrap_client
 from ldai_integrations._diagnostics import Diagnostics
 from ldai_integrations.frameworks._calls import FrameworkCalls
 from ldai_integrations.records import RunRecord
@@ -256,6 +258,38 @@ def test_answers_with_the_same_tokens(runs: RecordingSink) -> None:
             run.observe(json.dumps(answer))
 
     assert _figures(runs.wait()[0]) == (2, 2 * MANY_IN, 2 * MANY_OUT, False)
+
+
+def _call_framework(response: dict[str, Any]) -> None:
+    calls = FrameworkCalls("langchain", Diagnostics())
+    calls.begin("1")
+    calls.end("1", response)
+
+
+def _observe(response: dict[str, Any]) -> None:
+    current_run().observe(response)
+
+
+def _call_client(response: dict[str, Any]) -> None:
+    client: Any = SimpleNamespace(chat=SimpleNamespace(completions=SimpleNamespace(create=lambda **_asked: response)))
+    wrap_client(client).chat.completions.create(model="other", messages=ASK)
+
+
+@pytest.mark.parametrize("is_first", [False, True], ids=["after", "before"])
+@pytest.mark.parametrize("report", [_call_framework, _observe])
+def test_one_id_for_all_responses(
+    report: Callable[[dict[str, Any]], None], is_first: bool, runs: RecordingSink
+) -> None:
+    """Some servers give each response the same id. Calls of several sources with other tokens are several calls."""
+    reports = [
+        partial(_call_client, _openai("Hello", prompt_tokens=IN, completion_tokens=OUT)),
+        partial(report, _openai("Good evening", prompt_tokens=MANY_IN, completion_tokens=MANY_OUT)),
+    ]
+    with track_ai(config_key="chat"):
+        for one in reversed(reports) if is_first else reports:
+            one()
+
+    assert _figures(runs.wait()[0]) == (2, IN + MANY_IN, OUT + MANY_OUT, False)
 
 
 def test_zeros_for_usage_that_did_not_come(provider: Provider, openai: Any, runs: RecordingSink) -> None:
