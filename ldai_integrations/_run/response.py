@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Awaitable
+from collections.abc import Coroutine
 from types import AsyncGeneratorType, GeneratorType
 from typing import Any
 
@@ -128,8 +128,10 @@ def _follow(run: RunState, result: object, status: int | None) -> object:
         return result
     if isinstance(result, (GeneratorType, AsyncGeneratorType)):
         return track_stream(result, RunHooks(run))
-    if inspect.isawaitable(result):
-        return _follow_awaitable(run, result)
+    if isinstance(result, Coroutine):
+        return _follow_coroutine(run, result)
+    if inspect.isawaitable(result):  # another one may be used in other ways, and must stay what it is
+        return _end_with_awaitable(run, result)
     if looks_like_stream(result) and status_of_response(result) is None:  # Django's responses are iterable
         return _track(result, RunHooks(run))
     return _follow_response(run, result, status)
@@ -140,10 +142,10 @@ def _track(stream: object, hooks: StreamHooks) -> object:
     return track_body(stream, hooks) if is_botocore_body(stream) else track_stream(stream, hooks)
 
 
-async def _follow_awaitable(run: RunState, awaitable: Awaitable[object]) -> object:
+async def _follow_coroutine(run: RunState, coroutine: Coroutine[Any, Any, object]) -> object:
     token = bind(run)
     try:
-        result = await awaitable
+        result = await coroutine
     except BaseException as exc:
         await run.settle(exc)
         run.end(exc)
@@ -152,6 +154,19 @@ async def _follow_awaitable(run: RunState, awaitable: Awaitable[object]) -> obje
         unbind(token)
     await run.settle()
     return follow(run, result)
+
+
+def _end_with_awaitable(run: RunState, result: object) -> object:
+    run.services.diagnostics.note(
+        "follow",
+        f"{run.config_key}: awaitable",
+        "The handler of %r returned an object of type %s that can be awaited, so the run ended when the handler "
+        "returned. Await it in the handler, or put track_ai on the function that calls the model.",
+        run.config_key,
+        type(result).__name__,
+    )
+    run.end()
+    return result
 
 
 def _end_with_future(run: RunState, done: asyncio.Future[object]) -> None:

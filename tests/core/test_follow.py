@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,33 @@ def test_any_other_response_ends_the_run(tracking: Tracking, records: list[RunRe
 
     assert track_ai(config_key="chat", tracking=tracking)(lambda: response)() is response
     assert [record.outcome for record in records] == ["success"]
+
+
+class Awaitable:
+    """An object with ``__await__`` and more, as Sanic's streams, LlamaIndex's handlers and aiohttp's requests."""
+
+    def __await__(self) -> Generator[Any, None, str]:
+        yield from asyncio.sleep(0).__await__()
+        return "Hello"
+
+
+@pytest.mark.parametrize("is_async", [False, True])
+def test_an_awaitable_object_stays_what_it_is(
+    tracking: Tracking, records: list[RunRecord], is_async: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An object that can be awaited, and is no coroutine or future, is returned unchanged and ends the run."""
+    result = Awaitable()
+
+    def handle() -> Awaitable:
+        return result
+
+    async def handle_async() -> Awaitable:
+        return result
+
+    decorate = track_ai(config_key="chat", tracking=tracking)
+    assert (asyncio.run(decorate(handle_async)()) if is_async else decorate(handle)()) is result
+    assert [record.outcome for record in records] == ["success"]
+    assert "returned an object of type Awaitable that can be awaited" in caplog.text
 
 
 @pytest.mark.parametrize(
