@@ -12,6 +12,7 @@ from typing import Any, TypeVar, cast
 from ..usage import Reading, read
 from .body import MOST_PARSED, beginning_of, is_document, is_sse_or_json_line, without_mark
 from .events import CallReader
+from .failures import is_of_parsing
 from .kinds import is_unreadable_response
 from .ledger import ProviderCall
 from .observer import Observer, note_failure
@@ -77,8 +78,14 @@ def observe(run: RunState, response: object, call: ProviderCall) -> Any:
 def _observe_failure(run: RunState, exc: BaseException, call: ProviderCall) -> None:
     """Note the exception of a call, unless the exception or its HTTP response has been seen."""
     ledger, broken = run.ledger, run.ledger.events.open
+    before = next((one for one in reversed(list(ledger)) if one is not call), None)
     if ledger.knows(exc) or ledger.knows(vars(exc).get("response")):
         ledger.withdraw(call)
+    elif before is not None and is_of_parsing(exc) and hasattr(before.form, "raise_for_status"):
+        # The body of the HTTP response that was observed before cannot be read.
+        ledger.withdraw(call)
+        if not before.error:
+            before.fail(exc, run.services.clock(), has_begun=True)
     elif broken is None:
         note_failure(run, call, exc)
         ledger.note_body(call)

@@ -552,6 +552,18 @@ def _refused_twice(run: Run, url: str) -> None:
     run.observe(raised.value)
 
 
+def _unreadable(run: Run, url: str, model: str = "down") -> None:
+    response = run.observe(httpx.post(f"{url}/openai/v1/chat/completions", json={"model": model}))
+    try:
+        response.json()["answer"]
+    except (ValueError, LookupError) as exc:
+        run.observe(exc)
+
+
+def _other_answer(run: Run, url: str) -> None:
+    _unreadable(run, url, "up")
+
+
 def _broken(run: Run, url: str) -> None:
     request = {"model": "broken", "stream": True}
     try:
@@ -562,11 +574,14 @@ def _broken(run: Run, url: str) -> None:
         run.observe(exc)
 
 
-@pytest.mark.parametrize("fail", [_refused, _refused_twice, _broken])
+@pytest.mark.parametrize("fail", [_refused, _refused_twice, _unreadable, _other_answer, _broken])
 def test_a_failure_that_is_observed_twice(
     fail: Callable[[Run, str], None], provider: Provider, runs: RecordingSink
 ) -> None:
-    """A response and its exception, an exception twice, and a stream and the exception that breaks it are one call."""
+    """A response and its exception, an exception twice, and a stream and the exception that breaks it are one call.
+
+    The exception of a response may be that of its status, or of reading its body.
+    """
     provider.serve("down", status=503)
     provider.serve("broken", breaks_after=2)
     with track_ai(config_key="chat") as run:
