@@ -159,6 +159,8 @@ def add_metered(reading: Reading | None, metered: Usage | None) -> Reading | Non
         input_tokens=metered.input_tokens if usage.input_tokens is None else usage.input_tokens,
         output_tokens=metered.output_tokens if usage.output_tokens is None else usage.output_tokens,
     )
+    if merged.output_tokens is None and not reading.has_output:  # an embedding
+        merged = replace(merged, total_tokens=merged.input_tokens)
     return replace(reading, usage=merged.with_total())
 
 

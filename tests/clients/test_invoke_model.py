@@ -72,6 +72,22 @@ def test_a_body_that_was_read_is_complete(
     assert tracking.stats().diagnostics == {}
 
 
+def test_embeddings_beside_an_answer(provider: Provider, tracking: Tracking, records: list[RunRecord]) -> None:
+    """Embeddings whose input only a header counts have no output, so that the sum with an answer is exact."""
+    header = {"X-Amzn-Bedrock-Input-Token-Count": str(IN)}
+    embeddings = json.dumps({"id": "e", "texts": ["hi"], "embeddings": {"float": [[0.5]]}}).encode()
+    provider.queued = [
+        lambda _request: Answer([embeddings], headers=header),
+        lambda _request: Answer([json.dumps(MESSAGE).encode()]),
+    ]
+    client = wrap_client(bedrock(provider.url))
+    with track_ai(config_key="chat", tracking=tracking):
+        for model in ("cohere.embed-english-v3", CLAUDE["modelId"]):
+            client.invoke_model(**{**CLAUDE, "modelId": model})["body"].read()
+
+    assert tokens(records[0]) == (2 * IN, OUT, False)
+
+
 def test_a_body_that_breaks_off(provider: Provider, tracking: Tracking, records: list[RunRecord]) -> None:
     """If the connection breaks while the handler reads the body, its apology is no success."""
     botocore = pytest.importorskip("botocore.exceptions")
