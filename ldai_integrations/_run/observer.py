@@ -333,7 +333,7 @@ class Observer(StreamHooks):
         content_type = str(headers.get("content-type") or "application/json")
         if has_body(http):
             reader = BodyReader(content_type, limit=len(http.content))
-            self._read_with(reader, lambda: add_billing(reader.reading(), headers))
+            self._read_with(reader, lambda: self._known_in(http, add_billing(reader.reading(), headers)))
             self.on_item(http.content)
             self._call.end(self._clock())
             return
@@ -342,11 +342,20 @@ class Observer(StreamHooks):
             return
         encoding = headers.get("content-encoding") or ""
         reader = self._body_reader(content_type, encoding)
-        self._read_with(reader, lambda: add_billing(self._reading_of_body(reader, http, content_type), headers))
+        self._read_with(
+            reader,
+            lambda: self._known_in(http, add_billing(self._reading_of_body(reader, http, content_type), headers)),
+        )
         self.stream = http.stream
         http.stream = track_stream(http.stream, self)
         if self._call.hides_usage and is_stream_type(content_type) and not encoding:
             http.stream = WithoutUsage(http.stream)
+
+    def _known_in(self, http: object, reading: Reading | None) -> Reading | None:
+        """Return what is known of an HTTP response; say that nothing is."""
+        if reading is None and self._call.source == "observed" and not self._call.error:
+            self.note_unknown(http)
+        return reading
 
     def _take_unreadable(self, http: Any) -> None:
         """Take an HTTP response of whose body nothing can be read: it is a failed call, or none."""

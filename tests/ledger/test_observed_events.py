@@ -404,6 +404,17 @@ def test_errors_of_http_libraries(library: Any, frames: Any, provider: Provider,
     assert (record.calls, record.failed_calls, record.outcome, record.usage) == (1, 1, "error", None)
 
 
+@pytest.mark.parametrize("body", [{"text": "Hello"}, {"created": 1, "data": [{"url": "https://example.com/1.png"}]}])
+def test_an_http_response_in_another_format(
+    body: dict[str, Any], launchdarkly: OfflineLaunchDarkly, runs: RecordingSink
+) -> None:
+    """A response that is not in the format of any provider, such as one of an image, is refused with a diagnostic."""
+    with track_ai(config_key="chat") as run:
+        run.observe(httpx.Response(200, json=body))
+    assert runs.wait()[0].calls == 0
+    assert launchdarkly.tracking.stats().diagnostics == {"observe_unknown": 1}
+
+
 def test_a_stream_of_requests(provider: Provider, launchdarkly: OfflineLaunchDarkly, runs: RecordingSink) -> None:
     """A response of requests that is still to be read is refused, with the hint to observe its lines."""
     with track_ai(config_key="chat") as run:
