@@ -51,6 +51,8 @@ _OF_ENTRIES = ("custom_id", "recordId", "key", "request")
 _EVENT_ENDS = (b"\n\n", b"\n\r\n", b"\r\r")
 _EVENT_END = re.compile(b"|".join(b"(?<=%b)" % end for end in _EVENT_ENDS))
 _NO_CHOICES = re.compile(rb'"choices":\s*\[\s*\]')
+# In a text of JSON, each quotation mark follows a backslash.
+_NO_USAGE = re.compile(rb',\s*"usage":\s*null|"usage":\s*null\s*,\s*')
 _LONGEST_USAGE = 16_384
 
 
@@ -306,7 +308,7 @@ class ItemReader:
 
 
 class WithoutUsage(Proxy):
-    """The bytes of an OpenAI stream without the event that only has the usage.
+    """The bytes of an OpenAI stream without its usage: the last event, and a ``null`` in all others.
 
     An event is passed on as soon as it is complete.
     """
@@ -327,7 +329,7 @@ class WithoutUsage(Proxy):
 
 
 class _UsageFilter:
-    """A filter that takes the event that only has the usage out of the events of a stream.
+    """A filter that takes the usage out of the events of a stream.
 
     Attributes:
         waiting: The beginning of an event.
@@ -337,12 +339,12 @@ class _UsageFilter:
         self.waiting = b""
 
     def feed(self, data: bytes) -> bytes:
-        """Take a part of the body; return the events that are complete, and are not the one with the usage."""
+        """Take a part of the body; return the events that are complete, without the usage."""
         data = self.waiting + data
         end = max((at + len(mark) for mark in _EVENT_ENDS if (at := data.rfind(mark)) >= 0), default=0)
         if len(data) - end > _LONGEST_USAGE:
             end = len(data)
-        data, self.waiting = data[:end], data[end:]
+        data, self.waiting = _NO_USAGE.sub(b"", data[:end]), data[end:]
         if not _NO_CHOICES.search(data):
             return data
         return b"".join(event for event in _EVENT_END.split(data) if not _has_only_usage(event))

@@ -138,6 +138,16 @@ def reading_of_stream(reader: ItemReader, stream: object) -> Reading | None:
     return reading
 
 
+def hide_usage(chunk: Any) -> bool:
+    """Make a chunk of openai what it is without ``include_usage``; return whether there is no such chunk then."""
+    if getattr(chunk, "choices", None) is None:
+        return False
+    if chunk.usage is None:
+        chunk.model_fields_set.discard("usage")  # which OpenAI sends as null
+        return False
+    return bool(chunk.choices == [])
+
+
 def add_billing(reading: Reading | None, headers: Mapping[str, Any]) -> Reading | None:
     """Add what a gateway says about the bill in its headers: the cost, or that its cache answered at no cost."""
     if reading is None:

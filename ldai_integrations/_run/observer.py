@@ -25,6 +25,7 @@ from .kinds import (
     add_tier,
     body_of,
     has_body,
+    hide_usage,
     is_botocore_body,
     is_finished,
     is_http_response,
@@ -147,8 +148,9 @@ class Observer(StreamHooks):
                 call.finished_at, self._worker = self._clock(), find_worker()
             self._is_finished = reader.is_finished  # no longer, if another answer begins
             call.rest = self if reader.awaits_usage else None  # the last text may come with the finish reason
+            is_hidden = call.hides_usage and hide_usage(item)
             if not has_delta:
-                return call.hides_usage and getattr(item, "choices", None) == [] and item.usage is not None
+                return is_hidden
             if call.first_answer_at is None:
                 call.note_token(self._clock(), is_answer=reader.answered)
                 if isinstance(reader, ItemReader):

@@ -61,9 +61,14 @@ def chat(request: dict[str, Any]) -> Answer:
     choices = [{"index": 0, "delta": delta, "finish_reason": None} for delta in deltas]
     frames: list[dict[str, Any]] = [{**head, "choices": [choice]} for choice in choices]
     frames.append({**head, "choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
-    if (request.get("stream_options") or {}).get("include_usage"):
-        frames.append({**head, "choices": [], "usage": _CHAT_USAGE})
-    return sse(*frames, done=True)
+    return sse(*_with_usage(request, head, frames), done=True)
+
+
+def _with_usage(request: dict[str, Any], head: dict[str, Any], frames: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Add the usage to the chunks of a stream as OpenAI does, if it is asked for: all but the last have ``null``."""
+    if not (request.get("stream_options") or {}).get("include_usage"):
+        return frames
+    return [*({**frame, "usage": None} for frame in frames), {**head, "choices": [], "usage": _CHAT_USAGE}]
 
 
 def completion(request: dict[str, Any]) -> Answer:
@@ -74,10 +79,7 @@ def completion(request: dict[str, Any]) -> Answer:
         return whole({**head, "choices": [choice], "usage": _CHAT_USAGE})
     parts = (("Hello", None), (" there", "stop"))
     choices = [{"index": 0, "text": text, "finish_reason": reason} for text, reason in parts]
-    frames: list[dict[str, Any]] = [{**head, "choices": [choice]} for choice in choices]
-    if (request.get("stream_options") or {}).get("include_usage"):
-        frames.append({**head, "choices": [], "usage": _CHAT_USAGE})
-    return sse(*frames, done=True)
+    return sse(*_with_usage(request, head, [{**head, "choices": [choice]} for choice in choices]), done=True)
 
 
 def responses(request: dict[str, Any]) -> Answer:

@@ -24,10 +24,10 @@ STREAM: dict[str, Any] = {**CHAT, "stream": True}
 def test_the_frame_is_kept_from_the_caller(provider: Provider, tracking: Tracking, records: list[RunRecord]) -> None:
     """The stream is what it would have been, and the run has the provider's figures."""
     client: Any = openai(provider.url)
-    plain = [chunk.model_dump() for chunk in client.chat.completions.create(**STREAM)]
+    plain = [chunk.to_json() for chunk in client.chat.completions.create(**STREAM)]
     wrapped = wrap_client(client, include_usage="always")
     with track_ai(config_key="chat", tracking=tracking):
-        assert [chunk.model_dump() for chunk in wrapped.chat.completions.create(**STREAM)] == plain
+        assert [chunk.to_json() for chunk in wrapped.chat.completions.create(**STREAM)] == plain
 
     assert provider.requests[-1]["stream_options"] == {"include_usage": True}
     assert records[0].usage == TOLD
@@ -61,7 +61,7 @@ def test_the_helper(path: str, provider: Provider, tracking: Tracking, records: 
     def seen(client: Any) -> Any:
         resource = attrgetter(path)(client)
         with resource.stream(**CHAT) as stream:
-            return [event.model_dump() for event in stream], stream.get_final_completion().model_dump()
+            return [event.to_json() for event in stream], stream.get_final_completion().to_json()
 
     plain = seen(client)
     with track_ai(config_key="chat", tracking=tracking):
@@ -77,10 +77,10 @@ def test_the_async_helper(provider: Provider, tracking: Tracking, records: list[
     async def consume() -> None:
         async with async_openai(provider.url) as client:
             async with client.chat.completions.stream(**CHAT) as stream:
-                plain = [event.model_dump() async for event in stream]
+                plain = [event.to_json() async for event in stream]
             with track_ai(config_key="chat", tracking=tracking):
                 async with wrap_client(client, include_usage="always").chat.completions.stream(**CHAT) as stream:
-                    assert [event.model_dump() async for event in stream] == plain
+                    assert [event.to_json() async for event in stream] == plain
 
     asyncio.run(consume())
 

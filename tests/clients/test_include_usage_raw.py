@@ -46,7 +46,7 @@ def _post(client: Any, **more: Any) -> Any:
 
 
 def _dumped(chunks: Any) -> list[Any]:
-    return [chunk.model_dump() for chunk in chunks]
+    return [chunk.to_json() for chunk in chunks]
 
 
 def _in_block(read: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -87,7 +87,7 @@ def test_the_caller_sees_what_it_would_have_seen(
 
 
 async def _araw_parsed(client: Any) -> Any:
-    return [chunk.model_dump() async for chunk in (await _raw(client)).parse()]
+    return [chunk.to_json() async for chunk in (await _raw(client)).parse()]
 
 
 async def _araw_lines(client: Any) -> Any:
@@ -96,7 +96,7 @@ async def _araw_lines(client: Any) -> Any:
 
 async def _astreaming_parsed(client: Any) -> Any:
     async with _streaming(client) as response:
-        return [chunk.model_dump() async for chunk in await response.parse()]
+        return [chunk.to_json() async for chunk in await response.parse()]
 
 
 async def _astreaming_lines(client: Any) -> Any:
@@ -105,11 +105,11 @@ async def _astreaming_lines(client: Any) -> Any:
 
 
 async def _apost(client: Any) -> Any:
-    return [chunk.model_dump() async for chunk in await _post(client)]
+    return [chunk.to_json() async for chunk in await _post(client)]
 
 
 async def _apost_raw(client: Any) -> Any:
-    return [chunk.model_dump() async for chunk in (await _post(client, options=RAW)).parse()]
+    return [chunk.to_json() async for chunk in (await _post(client, options=RAW)).parse()]
 
 
 @pytest.mark.parametrize("call", [_araw_parsed, _araw_lines, _astreaming_parsed, _astreaming_lines, _apost, _apost_raw])
@@ -212,10 +212,19 @@ def test_chunks_of_any_size(
 
 
 def test_other_events_without_choices(provider: Provider, tracking: Tracking, records: list[RunRecord]) -> None:
-    """An event without choices and without usage, as Azure sends it, a long one and an unfinished one stay."""
-    kept = [b'data: {"choices": [], "usage": null}\n\n', b'data: {"choices":[]\n\n', b"data: %b\n\n" % (b"x" * 50_000)]
+    """An event without choices and without usage, as Azure sends it, a long one and an unfinished one stay.
+
+    So does a text about usage.
+    """
+    kept = [
+        b'data: {"choices": []}\n\n',
+        b'data: {"choices": [{"delta": {"content": "{\\"a\\": 1, \\"usage\\": null}"}}]}\n\n',
+        b'data: {"choices":[]\n\n',
+        b"data: %b\n\n" % (b"x" * 50_000),
+    ]
+    sent = [b'data: {"choices": [], "usage": null}\n\n', *kept[1:]]
     usage = b'data: {"choices":[],"usage":{"prompt_tokens":20,"completion_tokens":9}}\n\n'
-    provider.queued.append(lambda _request: Answer([*kept, usage, b"data: "], SSE))
+    provider.queued.append(lambda _request: Answer([*sent, usage, b"data: "], SSE))
     client: Any = wrap_client(openai(provider.url), include_usage="always")
     with track_ai(config_key="chat", tracking=tracking):
         assert _raw(client).http_response.read() == b"".join([*kept, b"data: "])
