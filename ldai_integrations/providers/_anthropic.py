@@ -6,8 +6,8 @@ import base64
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from ._api import Answer, Api, ToolCall, accepts_argument
-from ._prompt import Fields, Image, Json, Prompt, arguments_of, calls_in, merged, text_of
+from ._api import Answer, Api, ToolCall, accepts_argument, calls_in
+from ._prompt import Fields, Image, Json, Prompt, arguments_of, merged, text_of
 
 # The API has no default. This is more than answers of a chat usually have, and within the limit of every model.
 _MAX_TOKENS = 4096
@@ -92,8 +92,8 @@ class MessagesApi(Api):
             return "user", [result]
         extra = (message.get("extra_content") or {}).get("anthropic") or {}
         used = [
-            {"type": "tool_use", "id": call_id, "name": name, "input": arguments}
-            for call_id, name, arguments, _ in calls_in(message)
+            {"type": "tool_use", "id": call.id, "name": call.name, "input": call.arguments}
+            for call in calls_in(message)
         ]
         return str(message.get("role", "user")), [*extra.get("thinking", ()), *self.parts(message), *used]
 

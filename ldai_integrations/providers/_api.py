@@ -5,12 +5,24 @@ from __future__ import annotations
 import inspect
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any, ClassVar
 
-from ._prompt import Fields, Image, Json, Prompt, common_name, image_in, is_text, parts_in, text_of, type_of
+from ._prompt import (
+    Fields,
+    Image,
+    Json,
+    Prompt,
+    arguments_of,
+    common_name,
+    image_in,
+    is_text,
+    parts_in,
+    text_of,
+    type_of,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,6 +191,14 @@ class Api(ABC):
         if common == "stop" and isinstance(value, str):  # some providers accept lists only, and the others both
             return [value]
         return value
+
+
+def calls_in(message: Fields) -> Iterator[ToolCall]:
+    """Iterate over the tool calls of a message, as :attr:`Answer.message` writes them."""
+    for call in message.get("tool_calls") or ():
+        function = call.get("function") or {}
+        arguments = arguments_of(function.get("arguments"))
+        yield ToolCall(str(call.get("id", "")), str(function.get("name", "")), arguments, call.get("extra_content"))
 
 
 def accepts_argument(client: object, path: str) -> Callable[[str], bool]:

@@ -6,8 +6,8 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from ._api import Answer, Api, ToolCall
-from ._prompt import Fields, Image, Json, Prompt, arguments_of, calls_in, merged, text_of
+from ._api import Answer, Api, ToolCall, calls_in
+from ._prompt import Fields, Image, Json, Prompt, arguments_of, merged, text_of
 
 _NAMES = {"max_tokens": "maxTokens", "temperature": "temperature", "top_p": "topP", "stop": "stopSequences"}
 _IMAGES = ("png", "jpeg", "gif", "webp")
@@ -91,8 +91,8 @@ class ConverseApi(Api):
             content = [{"text": text_of(message.get("content"))}]
             return "user", [{"toolResult": {"toolUseId": message.get("tool_call_id", ""), "content": content}}]
         used = [
-            {"toolUse": {"toolUseId": call_id, "name": name, "input": arguments}}
-            for call_id, name, arguments, _ in calls_in(message)
+            {"toolUse": {"toolUseId": call.id, "name": call.name, "input": call.arguments}}
+            for call in calls_in(message)
         ]
         return str(message.get("role", "user")), [*self.parts(message), *used]
 

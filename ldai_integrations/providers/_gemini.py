@@ -6,8 +6,8 @@ import base64
 import mimetypes
 from typing import Any, ClassVar
 
-from ._api import Answer, Api, ToolCall
-from ._prompt import Fields, Image, Json, Prompt, arguments_of, calls_in, merged, text_of
+from ._api import Answer, Api, ToolCall, calls_in
+from ._prompt import Fields, Image, Json, Prompt, arguments_of, merged, text_of
 
 # https://ai.google.dev/api/generate-content#generationconfig, and the fields of a request beside it.
 _CONFIG = {
@@ -88,9 +88,9 @@ class GenerateContentApi(Api):
             result = {"result": text_of(message.get("content"))}
             return "user", [{"function_response": {"name": message.get("name", ""), "response": result}}]
         parts = self.parts(message)
-        for _, name, arguments, call in calls_in(message):
-            part: Json = {"function_call": {"name": name, "args": arguments}}
-            signature = ((call.get("extra_content") or {}).get("google") or {}).get("thought_signature")
+        for call in calls_in(message):
+            part: Json = {"function_call": {"name": call.name, "args": call.arguments}}
+            signature = ((call.extra or {}).get("google") or {}).get("thought_signature")
             if signature:
                 part["thought_signature"] = base64.b64decode(signature)
             parts.append(part)

@@ -259,13 +259,6 @@ def image_in(part: object) -> Image | None:
     return Image(url, detail if isinstance(detail, str) else "auto") if isinstance(url, str) else None
 
 
-def calls_in(message: Fields) -> Iterator[tuple[str, str, Json, Fields]]:
-    """Iterate over the tool calls of a message: the id, the name, the arguments, and the whole entry."""
-    for call in message.get("tool_calls") or ():
-        function = call.get("function") or {}
-        yield str(call.get("id", "")), str(function.get("name", "")), arguments_of(function.get("arguments")), call
-
-
 def arguments_of(value: object) -> Json:
     """Return the arguments of a tool call, which providers send as JSON text or as an object."""
     if isinstance(value, str):
