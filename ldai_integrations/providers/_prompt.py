@@ -251,11 +251,11 @@ def type_of(part: object) -> str:
 
 def image_in(part: object) -> Image | None:
     """Return the image in a part of a message; ``None`` if there is none."""
-    given = part.get("image_url") if isinstance(part, Mapping) else None
-    if isinstance(given, Mapping):
-        url, detail = given.get("url"), given.get("detail")
-    else:
-        url, detail = given, part.get("detail") if isinstance(part, Mapping) else None
+    if not isinstance(part, Mapping):
+        return None
+    given = part.get("image_url")
+    image = given if isinstance(given, Mapping) else {"url": given, "detail": part.get("detail")}
+    url, detail = image.get("url"), image.get("detail")
     return Image(url, detail if isinstance(detail, str) else "auto") if isinstance(url, str) else None
 
 
