@@ -38,9 +38,9 @@ class _Spans:
 
     def __init__(self) -> None:
         self._parents: dict[int, int] = {}
-        # The ended spans of a model, and the spans around them: first those with tokens, then those without.
-        self._counted, self._around_counted = set[int](), set[int]()
-        self._uncounted, self._around_uncounted = set[int](), set[int]()
+        # Whether each ended span of a model has tokens. The spans around those that have tokens, and around the others.
+        self._has_tokens: dict[int, bool] = {}
+        self._around = {True: set[int](), False: set[int]()}
 
     def start(self, span_id: int, parent_id: int) -> None:
         """Add a span that starts."""
@@ -49,21 +49,19 @@ class _Spans:
 
     def end(self, span_id: int, *, has_tokens: bool) -> bool:
         """Add a span that says that it is a call of a model; return whether it is new."""
-        if span_id in self._counted or span_id in self._uncounted:
+        if span_id in self._has_tokens:
             return False
-        ended = self._counted if has_tokens else self._uncounted
-        around = self._around_counted if has_tokens else self._around_uncounted
-        ended.add(span_id)
-        around.update(self._spans_around(span_id))
+        self._has_tokens[span_id] = has_tokens
+        self._around[has_tokens].update(self._spans_around(span_id))
         return True
 
     def is_call(self, span_id: int) -> bool:
-        """Return whether a span is a provider call, when all spans have ended."""
-        if span_id in self._around_counted:
+        """Return whether an ended span of a model is a provider call, when all spans have ended."""
+        if span_id in self._around[True]:
             return False
-        if span_id in self._counted:
+        if self._has_tokens[span_id]:
             return True
-        return span_id not in self._around_uncounted and self._counted.isdisjoint(self._spans_around(span_id))
+        return span_id not in self._around[False] and not any(map(self._has_tokens.get, self._spans_around(span_id)))
 
     def _spans_around(self, span_id: int) -> set[int]:
         around, parent = set[int](), self._parents.get(span_id)
