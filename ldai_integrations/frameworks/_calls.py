@@ -193,10 +193,10 @@ class _OpenCall:
         self.ended.set()
 
     def _read(self, response: object, *, error: str | None) -> None:
-        reading = response if isinstance(response, Reading) else read(response) if response is not None else None
+        reading = response if isinstance(response, Reading) else read(response)
         usage = reading.usage if reading is not None else None
-        is_default = usage is not None and not (usage.input_tokens or usage.output_tokens or usage.total_tokens)
-        if reading is not None and is_default:
+        has_zeros = usage is not None and not (usage.input_tokens or usage.output_tokens or usage.total_tokens)
+        if reading is not None and has_zeros:
             reading = replace(reading, usage=None)  # the provider sent none
         chunks = self._chunks.reading()
         if reading is None or (chunks is not None and (reading.usage is None or chunks.usage is not None)):

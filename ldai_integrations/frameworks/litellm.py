@@ -120,7 +120,7 @@ def _read_body(body: object) -> Reading | None:
             body = json.loads(body)
         except ValueError:
             return None
-    return read(body) if body is not None else None
+    return read(body)
 
 
 def _read_response(response: object, details: Mapping[str, Any]) -> Reading | None:
@@ -134,8 +134,6 @@ def _read_response(response: object, details: Mapping[str, Any]) -> Reading | No
     usage = reading.usage if reading is not None else None
     if reading is None or usage is None:
         return reading
-    if not usage.total_tokens:
-        return replace(reading, usage=None)
     if details.get("stream") and (_must_ask_for_usage(details) or _is_count_of_litellm(reading, usage, details)):
         return mark_as_counted(reading)
     return reading

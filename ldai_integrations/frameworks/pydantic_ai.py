@@ -171,9 +171,8 @@ class _Stream(ObjectProxy[StreamedResponse]):
 
 def _reading_of(result: EmbeddingResult) -> Reading:
     tokens = result.usage.input_tokens
-    usage = Usage(input_tokens=tokens, total_tokens=tokens) if tokens else None  # zero: the provider sent none
     ids = (result.provider_response_id,) if result.provider_response_id else ()
-    return Reading(usage=usage, model=result.model_name, ids=ids)
+    return Reading(usage=Usage(input_tokens=tokens, total_tokens=tokens), model=result.model_name, ids=ids)
 
 
 def _request_of(model: str, messages: list[ModelMessage], parameters: ModelRequestParameters) -> ProviderRequest:
