@@ -16,7 +16,7 @@ from .._run.state import RunState
 from ..providers._servers import has_newer_options, leaves_usage_open
 from ._providers import CallKind
 
-IncludeUsage: TypeAlias = 'bool | Literal["always"]'
+IncludeUsage: TypeAlias = bool | Literal["always"]
 
 #: The arguments that ask for the usage of a stream.
 ASKING = {"stream_options": {"include_usage": True}}

@@ -84,12 +84,6 @@ RAW = ("with_raw_response", "with_streaming_response")
 
 _ANOTHER = Another()
 _CHAT = CallKind("chat")
-
-
-def _named(call: Part, *names: str) -> dict[str, Part]:
-    return dict.fromkeys(names, call)
-
-
 _CREATE = CallKind("chat", has_usage_option=True)
 _COMPLETE = CallKind("completions", has_usage_option=True)
 _COMPLETIONS: Tree = {
@@ -108,8 +102,9 @@ _RESPONSES: Tree = {
     "stream": Through({"create": _RESPOND, "retrieve": _RETRIEVE}),
 }
 _EMBED = CallKind("embeddings")
-_EMBEDDINGS: Tree = _named(_EMBED, "create", "create_async")
+_EMBEDDINGS: Tree = {"create": _EMBED, "create_async": _EMBED}
 _IMAGE, _AUDIO = CallKind("images"), CallKind("audio")
+_CREATE_AUDIO: Tree = {"create": _AUDIO}
 _DECIDE = CallKind("decisions")
 _DECISIONS: Tree = {"create": _DECIDE}
 
@@ -136,8 +131,8 @@ OPENAI: dict[str, Part] = {
     "responses": _RESPONSES,
     "embeddings": _EMBEDDINGS,
     "decisions": _DECISIONS,
-    "images": _named(_IMAGE, "generate", "edit", "create_variation"),
-    "audio": dict.fromkeys(("speech", "transcriptions", "translations"), _named(_AUDIO, "create")),
+    "images": dict.fromkeys(("generate", "edit", "create_variation"), _IMAGE),
+    "audio": dict.fromkeys(("speech", "transcriptions", "translations"), _CREATE_AUDIO),
     "realtime": _REALTIME,
     "beta": {
         "chat": {"completions": _COMPLETIONS},
@@ -162,7 +157,7 @@ OPENAI: dict[str, Part] = {
 }
 
 _CLAUDE = CallKind("messages")
-_MESSAGES: dict[str, Part] = {**_named(_CLAUDE, "create", "stream"), "parse": CallKind("messages", parses=True)}
+_MESSAGES: dict[str, Part] = {"create": _CLAUDE, "stream": _CLAUDE, "parse": CallKind("messages", parses=True)}
 ANTHROPIC: dict[str, Part] = {
     "messages": _MESSAGES,
     "post": Post({"/messages": _CLAUDE}),
@@ -172,7 +167,7 @@ ANTHROPIC: dict[str, Part] = {
 }
 # A runner and a thread keep the client, and call it once for each turn.
 _KEEP_CLIENT = Through({"_client": ANTHROPIC})
-ANTHROPIC["beta"] = {"messages": {**_MESSAGES, **_named(_KEEP_CLIENT, "tool_runner", "thread")}}
+ANTHROPIC["beta"] = {"messages": {**_MESSAGES, "tool_runner": _KEEP_CLIENT, "thread": _KEEP_CLIENT}}
 
 _GENERATE = CallKind("generate")
 _MODELS: Tree = {
@@ -190,17 +185,22 @@ GENAI: dict[str, Part] = {
 }
 GENAI["aio"] = GENAI
 
-_MISTRAL_COMPLETIONS = _named(_CHAT, "complete", "complete_async", "stream", "stream_async")
+_MISTRAL_NAMES = ("complete", "complete_async", "stream", "stream_async")
+_MISTRAL_COMPLETIONS = dict.fromkeys(_MISTRAL_NAMES, _CHAT)
 _MISTRAL_CHAT: Tree = {
     **_MISTRAL_COMPLETIONS,
     # These may raise an exception after the answer.
-    **_named(Through(_MISTRAL_COMPLETIONS, _CHAT), "parse", "parse_async", "parse_stream", "parse_stream_async"),
+    **dict.fromkeys(
+        ("parse", "parse_async", "parse_stream", "parse_stream_async"), Through(_MISTRAL_COMPLETIONS, _CHAT)
+    ),
 }
-_CONVERSATIONS = _named(
+_CONVERSATIONS = dict.fromkeys(
+    (
+        *("start", "start_async", "start_stream", "start_stream_async"),
+        *("append", "append_async", "append_stream", "append_stream_async"),
+        *("restart", "restart_async", "restart_stream", "restart_stream_async"),
+    ),
     CallKind("conversations"),
-    *("start", "start_async", "start_stream", "start_stream_async"),
-    *("append", "append_async", "append_stream", "append_stream_async"),
-    *("restart", "restart_async", "restart_stream", "restart_stream_async"),
 )
 _RUN_CONVERSATION = Through(_CONVERSATIONS)
 MISTRAL: Tree = {
@@ -209,26 +209,26 @@ MISTRAL: Tree = {
     },
     "chat": _MISTRAL_CHAT,
     "agents": _MISTRAL_CHAT,
-    "fim": _named(CallKind("completions"), "complete", "complete_async", "stream", "stream_async"),
-    "responses": _named(_RESPOND, "create", "create_async"),
+    "fim": dict.fromkeys(_MISTRAL_NAMES, CallKind("completions")),
+    "responses": {"create": _RESPOND, "create_async": _RESPOND},
     "audio": {
-        "transcriptions": _named(_AUDIO, "complete", "complete_async", "stream", "stream_async"),
-        "speech": _named(_AUDIO, "complete", "complete_async"),
+        "transcriptions": dict.fromkeys(_MISTRAL_NAMES, _AUDIO),
+        "speech": {"complete": _AUDIO, "complete_async": _AUDIO},
     },
     "embeddings": _EMBEDDINGS,
 }
 
 _COHERE = {
-    **_named(CallKind("cohere"), "chat", "chat_stream"),
-    **_named(CallKind("completions"), "generate", "generate_stream"),
+    **dict.fromkeys(("chat", "chat_stream"), CallKind("cohere")),
+    **dict.fromkeys(("generate", "generate_stream"), CallKind("completions")),
     "embed": CallKind("embeddings"),
     "rerank": CallKind("rerank"),
 }
 COHERE: Tree = {**_COHERE, "v2": _COHERE}
 
 BEDROCK: Tree = {
-    **_named(CallKind("converse"), "converse", "converse_stream"),
-    **_named(CallKind("invoke"), "invoke_model", "invoke_model_with_response_stream"),
+    **dict.fromkeys(("converse", "converse_stream"), CallKind("converse")),
+    **dict.fromkeys(("invoke_model", "invoke_model_with_response_stream"), CallKind("invoke")),
 }
 
 OLLAMA: Tree = {"chat": _CHAT, "generate": CallKind("completions"), "embed": CallKind("embeddings")}
