@@ -266,6 +266,12 @@ class Draft:
             call.counts = counts if call.counts is None else call.counts.updated(counts)
         return True
 
+    def count_unless_zero(self, raw: object, *, shape: Shape | None = None) -> bool:
+        """Take a usage object that has only zeros if the provider sent none; return whether it has other counts."""
+        counts = read_counts(raw, shape)
+        has_counts = counts is not None and (counts.has_wrong or any(counts.values.values()))
+        return has_counts and self.count(raw, shape=shape)
+
     def count_further(self, place: str, raw: object) -> None:
         """Take a usage object beside that of the response: of what another model did for the call."""
         counts = read_counts(raw)

@@ -69,19 +69,12 @@ def read_usage(event: object, draft: Draft) -> bool:
     if usage is None:
         return False
     draft.begin(dig(event, "raw.id"), whole=True)  # LlamaIndex keeps the provider's response
-    _count_unless_zero(usage, draft)
+    draft.count_unless_zero(usage)
     draft.count_further("svg", get(event, "svg_usage"))  # an image of OpenAI, of which another model drew a part
     draft.name_model(get(event, "model", "model_name", "model_id"))
     if not draft.call.has_content:
         draft.add_text(get(event, "text", "response", "content"))
     return True
-
-
-def _count_unless_zero(usage: object, draft: Draft) -> None:
-    """Take a usage object of a framework, which contains only zeros if the provider sent none."""
-    counts = read_counts(usage)
-    if counts is not None and (counts.has_wrong or any(counts.values.values())):
-        draft.count(usage)
 
 
 def read_usage_object(event: object, draft: Draft) -> bool:
@@ -91,7 +84,7 @@ def read_usage_object(event: object, draft: Draft) -> bool:
         if counts.values.keys() == {"input"}:
             return False  # the answer of a service that counts the tokens of a prompt
         draft.begin(whole=True)
-        _count_unless_zero(event, draft)
+        draft.count_unless_zero(event)
         return True
     if type(event) is not dict or not event:
         return False

@@ -152,11 +152,9 @@ def read_agents(event: object, draft: Draft) -> bool:
 
 def _read_agents_response(response: object, place: str, draft: Draft) -> bool:
     """Read a response, which is known by its place, as many share one id; return whether it has usage."""
-    usage = get(response, "usage")
     known = draft.begin(place=place, whole=True)
     draft.identify(get(response, "response_id"))
-    # A usage object contains zeros if the provider sent none.
-    counted = number(get(usage, "total_tokens")) != 0 and draft.count(usage)
+    counted = draft.count_unless_zero(get(response, "usage"))
     if not known:
         add_output(get(response, "output"), draft)
     return counted
@@ -202,8 +200,7 @@ def _read_model_response(event: object, draft: Draft, place: str = "") -> bool:
     draft.finish(reason)
     if not text(reason) and text(get(event, "state")) != "complete":  # left: what was sent of the output is not known
         usage = {"input_tokens": get(usage, "input_tokens")}
-    if number(get(usage, "input_tokens")) or number(get(usage, "output_tokens")):  # zeros: the provider sent none
-        draft.count(usage)
+    draft.count_unless_zero(usage)
     for part in items(parts):
         kind = text(get(part, "part_kind"))
         if kind == "text":
@@ -259,8 +256,7 @@ def read_launchdarkly(event: object, draft: Draft) -> bool:
     if number(get(usage, "total")) is None or not (kind == "done" or get(event, "track_data") is not None):
         return False
     draft.begin(whole=kind != "done")
-    if number(get(usage, "total")):  # zeros: the provider sent none
-        draft.count(usage, shape=LAUNCHDARKLY)
+    draft.count_unless_zero(usage, shape=LAUNCHDARKLY)
     draft.finish("done")
     if not draft.call.has_content:
         draft.add_text(get(event, "response"))
