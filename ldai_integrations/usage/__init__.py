@@ -6,7 +6,6 @@ that it is given, and only :func:`prefetch` uses the network.
 
 from __future__ import annotations
 
-from ._counts import reconcile
 from ._decoders import AmazonDecoder, Decoder, SSEReader, decoder, texts_in
 from ._encoding_files import Progress, prefetch
 from ._encodings import count_with, encoding_at_hand, encoding_files, warm_up
@@ -15,6 +14,7 @@ from ._fields import parse_amount
 from ._formats.frameworks import read_span
 from ._reader import StreamReader, extract, extract_stream, is_provider_line, is_response, read
 from ._readings import CalledTool, Reading
+from ._sums import reconcile
 from ._tokens import TextTally, count_tokens
 
 __all__ = [

@@ -25,9 +25,10 @@ from functools import reduce
 from operator import add
 
 from ..records import Usage
+from ._call_draft import BoundedText, CallDraft, ToolCallDraft
 from ._counts import has_fees, read_billed, read_cost, read_counts, read_gateway_cost
 from ._fields import fields_of, get, number, text
-from ._readings import BoundedText, CallDraft, CalledTool, Reading, ToolCall
+from ._readings import CalledTool, Reading
 from ._shapes import BEDROCK_METRICS, COHERE, Shape
 
 # Most calls of a stream that are kept apart, and most ids and tool calls of a stream.
@@ -177,7 +178,7 @@ class Draft:
             if self._tool_calls == _MOST_TOOL_CALLS:
                 return
             self._tool_calls += 1
-            known = calls[key] = ToolCall(title, identity)
+            known = calls[key] = ToolCallDraft(title, identity)
         known.name = known.name or title
         if piece:
             self._left -= known.arguments.add(piece, self._left)

@@ -8,11 +8,12 @@ from typing import Any
 
 from ..._diagnostics import raise_if_from_signal
 from ...records import Usage
-from .._counts import add_up, read_counts
+from .._counts import read_counts
 from .._draft import LONGEST_NAME, Draft
 from .._fields import dig, fields_of, get, is_a, is_list, is_number, is_record, items, number, text, to_json
 from .._readings import Reading
 from .._shapes import LAUNCHDARKLY
+from .._sums import add_up
 from .openai import add_output
 
 _AI = ("ai", "AIMessageChunk")

@@ -6,9 +6,9 @@ from base64 import b64decode
 from typing import Any
 
 from ..._diagnostics import raise_if_from_signal
+from .._call_draft import CallDraft
 from .._draft import Draft
 from .._fields import dig, fields_of, get, is_list, items, number, text, to_json
-from .._readings import CallDraft
 
 # What the names of events with a delta of the Responses and Realtime APIs, and of a transcript, begin with.
 _DELTAS = ("response.", "transcript.")
