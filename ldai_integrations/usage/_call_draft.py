@@ -137,7 +137,7 @@ class CallDraft:
 
     @property
     def lacks_passes(self) -> bool:
-        """Whether the passes lack those of a model that declined. The last pass of a fallback has a kind of its own."""
+        """Whether passes of models that declined are missing. The last pass of a fallback has a kind of its own."""
         kinds = [one.kind for one in self.counts.passes] if self.fallbacks and self.counts is not None else []
         answers = kinds.count("message") + kinds.count("fallback_message")
         return self.fallbacks > 0 and ("fallback_message" not in kinds or answers <= self.fallbacks)

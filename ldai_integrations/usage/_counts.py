@@ -76,7 +76,7 @@ class Counts:
         shape: Defines how they add up.
         values: By the names that :class:`Shape` lists.
         has_wrong: Whether another number was sent that is not a count of tokens, such as -1.
-        has_audio: Whether the input has audio that only the total contains, as that of Mistral.
+        has_audio: Whether the input has audio that only the total contains, as Mistral's has.
         passes: The passes of the call, if the provider lists them, as Anthropic does.
     """
 
@@ -229,7 +229,7 @@ def _add_details(values: dict[str, int], raw: object, shape: Shape, passes: tupl
 
 
 def _counts_by_place(usage: object, places: Mapping[str, tuple[str, ...]]) -> tuple[dict[str, int], bool]:
-    """Return the counts that are in a usage object, and whether a number in such a place is none."""
+    """Return the counts that are in a usage object, and whether it has a number in such a place that is not a count."""
     fields, found, has_wrong = fields_of(usage), {}, False
     for name in fields if type(fields) is dict and len(fields) < len(places) else places:
         value = fields.get(name) if name in places else None

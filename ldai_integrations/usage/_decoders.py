@@ -22,8 +22,9 @@ _LONGEST = 4_194_304
 _LINE = 64
 # How much one call of feed() reads, and the longest event that it parses, in bytes or characters.
 _AT_ONCE, _LONGEST_AT_ONCE = 16_384, 131_072
-# A call of feed() looks after so much whether it has used this CPU time, in seconds: short events take the longest. A
-# thread that only waits for a processor goes on, so that the first token of a short stream is seen in time.
+# The size of the parts that feed() reads. It stops after a part if it has used this CPU time, in seconds: many short
+# events take longer than one long event. Time in which the thread waits for a processor does not count, so that the
+# first token of a short stream is seen in time.
 _PART, _AT_ONCE_SECONDS = 512, 0.002
 # How much may wait to be read, in bytes or characters.
 _MOST_WAITING = 8_388_608

@@ -52,9 +52,9 @@ class Draft:
         api: The API that answered, as :class:`Reading` names it.
         has_sum: Whether a framework reported the usage of all calls as one sum.
         has_whole: Whether there was a whole response, and not only events of a stream.
-        has_start: Whether there was the first event of a stream, which says so.
+        has_start: Whether there was an event that says that it is the first one of a stream.
         has_part: Whether there was an event that says that its answer goes on.
-        has_cached: Whether there was an answer of a framework's cache, of which nothing else is noted.
+        has_cached: Whether there was an answer of a framework's cache. Its text and its usage are not read.
     """
 
     def __init__(self) -> None:
@@ -93,7 +93,7 @@ class Draft:
             place: The place in an object by which a response without an id is known.
             anew: This event starts a response. If the id is known, it belongs to another call.
             whole: This event is a whole response.
-            ends: This event ends a response, which is the current one if nothing has named that before.
+            ends: This event ends a response. It is that of the current call if this call has no id yet.
         """
         self.has_whole |= whole
         self.has_start |= anew
@@ -200,7 +200,7 @@ class Draft:
         """Take the reason why generation ended; the first choice's last reason is kept. ``"error"`` is a failure.
 
         Call it at the end of every answer, streamed or whole, with the name of the event if the provider gives no
-        reason. An answer without an end may have been left by its consumer, so that its usage is a lower bound.
+        reason. If an answer has no end, its consumer may have left it, so that its usage is a lower bound.
         """
         if reason is None or number(reason) == 0:  # the first member of Google's enumerations stands for none
             return
@@ -288,7 +288,7 @@ class Draft:
     def count_delta(self, raw: object) -> None:
         """Take the usage of a LangChain chunk: a running total or a part, depending on the integration.
 
-        A total repeats the input. A part that follows the input's contains none. An unknown input is sent as zero.
+        A total repeats the input. A part has the input only if it is the first one. An unknown input is sent as zero.
         """
         counts = read_counts(raw)
         if not counts:

@@ -212,7 +212,7 @@ def estimate_output(
 
 
 def _count_calls(calls: list[tuple[str, str]], family: Family, request: object) -> float:
-    """Count tool calls, without what the model need not write because the request forces it to call a tool."""
+    """Count tool calls. If the request forces the model to call a tool, the model writes less of each call."""
     kind, choice = plain(dig(request, "tool_choice.type")), dig(request, "toolConfig.toolChoice")
     is_named = kind in ("function", "tool") or get(choice, "tool") is not None
     is_forced = is_named or kind == "any" or get(choice, "any") is not None

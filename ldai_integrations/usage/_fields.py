@@ -33,17 +33,17 @@ _NO_FIELDS: dict[str, Any] = {}
 class _Attributes:
     """The fields of an object other than a plain dict; one that cannot be read is ``None``."""
 
-    __slots__ = ("_computed", "_fields", "_source")
+    __slots__ = ("_fields", "_properties", "_source")
 
-    def __init__(self, source: object, fields: dict[str, Any], computed: frozenset[str] | None) -> None:
+    def __init__(self, source: object, fields: dict[str, Any], properties: frozenset[str] | None) -> None:
         self._source = source
         self._fields = fields
-        self._computed = computed
+        self._properties = properties
 
     def get(self, name: str) -> Any:
         """Return a field."""
         value = self._fields.get(name)
-        if value is None and (self._computed is None or name in self._computed):
+        if value is None and (self._properties is None or name in self._properties):
             source = self._source
             try:
                 value = source.get(name) if isinstance(source, Mapping) else getattr(source, name, None)
@@ -55,15 +55,15 @@ class _Attributes:
 def fields_of(source: Any) -> Any:
     """Return an object whose ``get`` returns a field of the source by its name, or ``None``.
 
-    That is a dict for a dict, and for a pydantic model that has nothing but fields, as nearly all classes of SDKs have.
+    It is a dict for a dict, and for a pydantic model without properties. Nearly all classes of SDKs are such models.
     """
     kind = type(source)
     if kind is dict or kind is _Attributes:
         return source
     if source is None:
         return _NO_FIELDS
-    computed = _computed_by(kind)  # type: ignore[arg-type]  # mypy: a class may be unhashable
-    if computed is None:
+    properties = _properties_of(kind)  # type: ignore[arg-type]  # mypy: a class may be unhashable
+    if properties is None:
         fields = _fields_of_message(source) if "DESCRIPTOR" in vars(kind) else None
         return _Attributes(source, _NO_FIELDS, None) if fields is None else fields
     try:
@@ -73,7 +73,7 @@ def fields_of(source: Any) -> Any:
         fields, more = _NO_FIELDS, None
     if more:
         fields = {**fields, **more}
-    return _Attributes(source, fields, computed) if computed else fields
+    return _Attributes(source, fields, properties) if properties else fields
 
 
 def _fields_of_message(source: Any) -> dict[str, Any] | None:
@@ -90,8 +90,8 @@ def _fields_of_message(source: Any) -> dict[str, Any] | None:
 
 
 @lru_cache(MOST_CLASSES)
-def _computed_by(kind: type) -> frozenset[str] | None:
-    """Return the names of what a pydantic model has besides its fields and methods; ``None`` for another class."""
+def _properties_of(kind: type) -> frozenset[str] | None:
+    """Return the names of a pydantic model's properties; ``None`` for another class."""
     if "__pydantic_extra__" not in dir(kind) or issubclass(kind, Mapping):
         return None
     names = (name for name in dir(kind) if not name.startswith(("_", "model_")))

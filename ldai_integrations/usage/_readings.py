@@ -48,18 +48,18 @@ class Reading:
         parts: The readings of the single calls, if there are several.
         service_tier: The tier that served the request, in the provider's words and in lower case.
         cost: What a gateway or the provider says that the call costs, in USD.
-        billed: What the provider bills, if that is not the usage at the price of one request to the model: the tokens
-            of each part, and the model that made it. The model is ``None`` if it is that of the call, and empty if it
-            is unknown. Anthropic lists the passes of a call, and OpenAI counts the models of tools apart. Cohere bills
-            fewer tokens than the usage has.
+        billed: The parts of the call that have a price of their own: the tokens of each part, and the model that made
+            it. The model is ``None`` if it is that of the call, and empty if it is unknown. Without parts, the provider
+            bills the usage. Anthropic lists the passes of a call. OpenAI counts the models of its tools separately.
+            Cohere bills fewer tokens than the usage has.
         has_wrong_counts: Whether the provider sent a number of tokens that cannot be true, such as -1. This count is
             unknown.
         has_fees: Whether something costs more than the tokens, such as the provider's own tools.
-        has_usage_so_far: Whether the usage of a stream came with output or before it, and no finish reason followed, so
-            that it may be the usage of a part.
+        has_usage_so_far: Whether the usage of a stream may be that of its beginning only: it came with output or before
+            it, and no finish reason followed.
         has_open_choices: Whether one of several choices has begun, and its finish reason has not arrived.
         is_whole: Whether a whole response was read, and not only events of a stream.
-        is_start: Whether the first event of a stream was read that says so.
+        is_start: Whether an event was read that says that it is the first one of a stream.
         is_part: Whether an event was read that says that its answer goes on.
         is_cached: Whether nothing was read but answers of a framework's cache, which are not provider calls.
         received_at: When a framework received it, in seconds since the epoch; ``None`` if it does not say so.

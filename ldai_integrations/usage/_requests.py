@@ -120,7 +120,7 @@ def _webp_size(data: bytes) -> tuple[int, int]:
 # Longest plain text document that is decoded, in characters of base64; they stand for three bytes in fours.
 _LONGEST_DOCUMENT = 4_194_304
 _PLAIN_FORMATS = ("txt", "md", "csv", "html")
-# What an item of a provider-side tool contains itself. What the tool found is only there if the request asked for it.
+# The fields of an item of a provider-side tool that are counted. Its results are there if the request asked for them.
 _OF_PROVIDER_TOOLS = ("name", "arguments", "code", "queries", "action", "operation", "output", "outputs", "results")
 # Parameters with which the provider adds something that the request does not contain.
 _ADDING = (

@@ -58,7 +58,7 @@ def add_up(usage: Usage, *, cache_apart: bool = False, has_audio: bool = False) 
     Args:
         usage: The provider's own counts, each a whole number of zero or more.
         cache_apart: The provider does not include cached tokens in the input, unless the total shows that it does.
-        has_audio: What only the total contains is audio input.
+        has_audio: Tokens that only the total contains are audio input.
     """
     input_tokens, output_tokens, total = usage.input_tokens, usage.output_tokens, usage.total_tokens
     cached, written = usage.cached_input_tokens or 0, usage.cache_write_input_tokens or 0
@@ -96,9 +96,9 @@ def add_up(usage: Usage, *, cache_apart: bool = False, has_audio: bool = False) 
 
 
 def _include_parts(usage: Usage, *, cache_apart: bool) -> Usage:
-    """Return a usage of which a count is unknown, so that only the parts show what the input and the output leave out.
+    """Return a usage without input or without output whose parts are included in the other count.
 
-    The total is unknown as well if it is smaller than the other counts.
+    Only the parts show what that count leaves out. The total becomes unknown if it is smaller than the other counts.
     """
     input_tokens, output_tokens, total = usage.input_tokens, usage.output_tokens, usage.total_tokens
     cached, written = usage.cached_input_tokens or 0, usage.cache_write_input_tokens or 0
@@ -112,7 +112,7 @@ def _include_parts(usage: Usage, *, cache_apart: bool) -> Usage:
 
 
 def _fit_parts(usage: Usage) -> Usage:
-    """Return a usage whose parts fit into their wholes; of parts that do not, the wholes are believed."""
+    """Return a usage whose parts fit into their wholes: too much reasoning is cut, and other parts become unknown."""
     if usage.output_tokens is not None and (usage.reasoning_tokens or 0) > usage.output_tokens:
         usage = replace(usage, reasoning_tokens=usage.output_tokens)
     if not any(_all_parts(usage)):  # most calls have none
