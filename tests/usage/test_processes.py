@@ -1,4 +1,4 @@
-"""A process that ends while a thread counts tokens ends with its own status."""
+"""Processes that end or fork while a thread loads an encoding or counts tokens."""
 
 from __future__ import annotations
 
@@ -32,6 +32,18 @@ warm_up()
 while "tiktoken" not in sys.modules:
     pass
 """
+_FORKING = """
+import os, sys
+from ldai_integrations.usage import warm_up
+
+warm_up()
+while "tiktoken" not in sys.modules:
+    pass
+if os.fork() == 0:
+    import tiktoken
+    os._exit(0)
+assert os.waitstatus_to_exitcode(os.wait()[1]) == 0
+"""
 
 
 @pytest.mark.parametrize("program", [_COUNTING, _LOADING], ids=["counting", "loading"])
@@ -39,3 +51,8 @@ def test_a_process_ends_while_a_thread_is_in_tiktoken(program: str) -> None:
     """Daemon threads in native code end with the interpreter, which tiktoken before 0.14 aborted."""
     for _ in range(3):
         subprocess.run([sys.executable, "-c", program], check=True, timeout=50)
+
+
+def test_a_fork_waits_for_the_imports_of_the_loading_thread() -> None:
+    """A child that is forked while encodings load can load them too."""
+    subprocess.run([sys.executable, "-c", _FORKING], check=True, timeout=50)
