@@ -54,7 +54,7 @@ def test_every_call_feeds_its_run(
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.name)
 def test_outside_of_a_run_a_call_is_the_clients_own(case: Case, provider: Provider, records: list[RunRecord]) -> None:
-    """The provider is asked the same, the answer is of the same type, and nothing is told to anybody."""
+    """Outside of a run, the request and the type of the answer are the same, and nothing is reported."""
     made = case.make(provider.url)
     wrapped = wrap_client(case.make(provider.url))
 
@@ -73,7 +73,7 @@ def test_embeddings(
     tracking: Tracking,
     records: list[RunRecord],
 ) -> None:
-    """Embeddings have an input only, the provider's where it counts, else an estimate."""
+    """Embeddings have an input only: the figure of the provider, or an estimate if it sends none."""
     client = wrap_client(make(provider.url))
     with track_ai(config_key="chat", tracking=tracking):
         call(client)
@@ -139,7 +139,7 @@ def test_what_a_framework_makes_of_an_answer_counts_once(
 
 
 def test_calls_without_unique_names_add_up(provider: Provider, tracking: Tracking, records: list[RunRecord]) -> None:
-    """A server that names all its answers alike has them counted all the same."""
+    """Answers of a server that gives all of them the same id are calls of their own."""
     client = wrap_client(openai(provider.url))
     with track_ai(config_key="chat", tracking=tracking):
         for _ in range(3):
@@ -191,7 +191,7 @@ def test_calls_that_a_method_makes_by_itself(provider: Provider, tracking: Track
 def test_an_error_is_the_providers(
     make: Make, provider: Provider, tracking: Tracking, records: list[RunRecord]
 ) -> None:
-    """What the provider raises comes out as it is and is the run's error; no usage is made up."""
+    """The exception of the client is raised unchanged, and is the error of the run, whose usage is unknown."""
     client: Any = wrap_client(make(provider.url))
     provider.fail(times=2)
     package = pytest.importorskip(make.__name__)
@@ -257,7 +257,7 @@ def test_threads_with_a_copied_context(provider: Provider, tracking: Tracking, r
 
 
 def test_after_the_run_nothing_changes(provider: Provider, tracking: Tracking, records: list[RunRecord]) -> None:
-    """A call of a task that outlives its run, and the rest of a stream, tell nobody anything."""
+    """A call after the end of its run, and the rest of a stream, are not reported."""
     client: Any = wrap_client(openai(provider.url))
     with track_ai(config_key="chat", tracking=tracking):
         context = contextvars.copy_context()

@@ -36,7 +36,7 @@ def _output(provider: Provider, tracking: Tracking, records: list[RunRecord], **
 def test_an_answer_is_estimated_by_what_was_asked(
     provider: Provider, tracking: Tracking, records: list[RunRecord]
 ) -> None:
-    """A text costs a token more with tools at hand, and more again where a schema binds it as well."""
+    """An answer has one token more if the request has tools, and more if it has a schema as well."""
     assert _output(provider, tracking, records) == 2
     assert _output(provider, tracking, records, response_format=_SCHEMA) == 2
     assert _output(provider, tracking, records, tools=[_TOOL]) == 3
@@ -47,7 +47,7 @@ def test_an_answer_is_estimated_by_what_was_asked(
 def test_a_request_that_is_too_long_to_keep_costs_only_that_token(
     provider: Provider, tracking: Tracking, records: list[RunRecord]
 ) -> None:
-    """Where the request was not kept, the text is counted alone."""
+    """If the request was not kept, only the text is counted."""
     long = {"type": "function", "function": {"name": "weather", "description": "x" * 10_000_000}}
 
     assert _output(provider, tracking, records, tools=[long]) == 2
@@ -58,7 +58,7 @@ def test_a_request_that_is_too_long_to_keep_costs_only_that_token(
 )
 @pytest.mark.usefixtures("o200k")
 def test_a_stream_that_is_left_early(provider: Provider, tracking: Tracking, records: list[RunRecord]) -> None:
-    """Claude's first event counts the prompt and no more: of an answer that is left half way, the text is counted."""
+    """Claude's first event has the input only: if the stream is left, the output is counted from its text."""
     client: Any = wrap_client(anthropic(provider.url))
     with track_ai(config_key="chat", tracking=tracking), client.messages.create(**MESSAGES, stream=True) as stream:
         for event in stream:

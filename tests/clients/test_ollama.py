@@ -86,7 +86,7 @@ def test_a_stream(tracking: Tracking, records: list[RunRecord], clock: Clock) ->
 
 
 def test_an_asynchronous_client(tracking: Tracking, records: list[RunRecord], clock: Clock) -> None:
-    """A stream that is awaited first counts alike."""
+    """A stream of the asynchronous client counts in the same way."""
 
     async def ask() -> None:
         async with track_ai(config_key="chat", tracking=tracking):

@@ -91,7 +91,7 @@ def test_a_wrapped_client_looks_like_the_client(make: Callable[[str], Any]) -> N
 
 @pytest.mark.parametrize(("make", "path"), METHODS, ids=[f"{make.__name__} {path}" for make, path in METHODS])
 def test_a_wrapped_method_looks_like_the_method(make: Callable[[str], Any], path: str) -> None:
-    """Signature, documentation, name and kind of a method are its own, so tools that look at it do as before."""
+    """A wrapped method has the signature, the documentation, the name and the kind of the method."""
     client = make(URL)
     method, wrapped = at(client, path), at(wrap_client(client), path)
 
@@ -102,7 +102,7 @@ def test_a_wrapped_method_looks_like_the_method(make: Callable[[str], Any], path
 
 
 def test_the_client_is_not_changed(provider: Provider, tracking: Tracking, records: list[RunRecord]) -> None:
-    """Neither the wrapped instance nor its class is touched; only calls of what came back are seen."""
+    """The client and its class are not changed. Only calls of the wrapped client are reported."""
     client = openai(provider.url)
     before = (dict(vars(type(client))), dict(vars(type(client.chat.completions))), dict(vars(client)))
     wrapped = wrap_client(client)
@@ -116,7 +116,7 @@ def test_the_client_is_not_changed(provider: Provider, tracking: Tracking, recor
 
 
 def test_attributes_are_written_to_the_client() -> None:
-    """What is set on the wrapped client is set on the client, and taken away from it."""
+    """Attributes that are set or deleted on the wrapped client are set or deleted on the client."""
     client = openai(URL)
     wrapped = wrap_client(client)
 
@@ -128,7 +128,7 @@ def test_attributes_are_written_to_the_client() -> None:
 
 
 def test_resources_are_made_once() -> None:
-    """A resource and a method are the same object each time, as on the client, until the client's is another."""
+    """A resource and a method are the same object each time, until the client has another one."""
     client = openai(URL)
     wrapped = wrap_client(client)
 
@@ -139,7 +139,7 @@ def test_resources_are_made_once() -> None:
 
 
 def test_a_method_that_was_replaced_is_the_one_that_is_called(tracking: Tracking, records: list[RunRecord]) -> None:
-    """A library or a test that sets its own ``create`` on a resource gets what it asked for."""
+    """If a library or a test replaces the method ``create`` of a resource, the new one is called."""
     wrapped = wrap_client(openai(URL))
     usage = {"prompt_tokens": 2, "completion_tokens": 1, "total_tokens": 3}
     assert callable(wrapped.chat.completions.create)
@@ -152,7 +152,7 @@ def test_a_method_that_was_replaced_is_the_one_that_is_called(tracking: Tracking
 
 
 def test_blocks_give_the_wrapped_client(provider: Provider, tracking: Tracking, records: list[RunRecord]) -> None:
-    """``with`` and ``async with`` give a client whose calls are seen, and close it as ever."""
+    """``with`` and ``async with`` give a wrapped client, and close the client."""
     with wrap_client(openai(provider.url)) as client, track_ai(config_key="chat", tracking=tracking):
         client.chat.completions.create(**CHAT)
     assert client.is_closed()
@@ -201,7 +201,7 @@ def test_copies_stay_wrapped(again: Callable[[Any], Any], tracking: Tracking, re
 
 
 def test_a_method_that_is_not_made_as_expected(tracking: Tracking, records: list[RunRecord]) -> None:
-    """Where a package's inside is another than we know, the method itself is what is seen."""
+    """If a package works in another way inside, the call of the method itself is reported."""
     answer = {"candidates": [], "usageMetadata": {"promptTokenCount": 2, "candidatesTokenCount": 1}}
     client = wrap_client(SimpleNamespace(models=SimpleNamespace(generate_content=lambda **_asked: answer)))
     with track_ai(config_key="chat", tracking=tracking):

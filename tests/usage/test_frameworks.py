@@ -74,7 +74,7 @@ async def listed(events: AsyncIterator[Any]) -> list[Any]:
 
 
 def test_langchain_messages_and_results(model: Any) -> None:
-    """A message is read as an object, dumped, in a batch, and in the result that callbacks are given."""
+    """A message is read as an object, as a dict, in a list, and in the result that callbacks get."""
     load, schema = package("langchain_core.load"), package("langchain_core.messages")
     message = model.invoke("hi")
 
@@ -86,7 +86,7 @@ def test_langchain_messages_and_results(model: Any) -> None:
 
 
 def test_langchain_streams(model: Any) -> None:
-    """Chunks give the usage of the whole message, as do the events that repeat it at their end."""
+    """Chunks have the usage of the whole message, and so have events whose last one repeats it."""
     events = asyncio.run(listed(model.astream_events("hi", version="v2")))
 
     assert extract_stream(model.stream("hi")) == extract_stream(events) == ONE
@@ -114,7 +114,7 @@ def test_langchain_streams_of_the_responses_api() -> None:
 
 
 def test_langgraph_states(graph: Any) -> None:
-    """A final state counts every message written since the human spoke, and none from before."""
+    """A final state counts each message after the last one of the human, and none before it."""
     first = graph.invoke(ASKED)
     second = graph.invoke({"messages": [*first["messages"], ("human", "Again")]})
 
@@ -136,7 +136,7 @@ def test_langgraph_events(graph: Any) -> None:
 
 
 def test_langchain_usage_callback(graph: Any) -> None:
-    """The usage that LangChain's callback keeps by model is a usage."""
+    """The usage that LangChain's callback collects by model is read."""
     callbacks = package("langchain_core.callbacks")
     with callbacks.get_usage_metadata_callback() as callback:
         graph.invoke(ASKED)
@@ -145,7 +145,7 @@ def test_langchain_usage_callback(graph: Any) -> None:
 
 
 def test_litellm(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A ModelResponse and the stream that adds up to it give what LiteLLM itself counted."""
+    """A ModelResponse and its stream have the usage that LiteLLM itself reports."""
     monkeypatch.setenv("LITELLM_LOCAL_MODEL_COST_MAP", "True")
     litellm = package("litellm")
     asked = {"model": "gpt-4o", "messages": [{"role": "user", "content": "hi"}], "mock_response": "Hello there"}
@@ -215,7 +215,7 @@ def test_openai_agents_results(agent: Any) -> None:
 
 @pytest.mark.parametrize("response_id", ["resp_1", "__fake_id__", None])
 def test_openai_agents_responses(agent: Any, response_id: str | None) -> None:
-    """A response gives its usage, whatever its id is, alone, in a list and in a result; other providers have no id."""
+    """A response counts alone, in a list and in a result, with an id or without one, as those of other providers."""
     items, result = package("agents.items"), package("agents").RunResult
     usage = package("agents").Usage(requests=1, **TOKENS)
     one, other = (
@@ -236,7 +236,7 @@ def test_openai_agents_responses(agent: Any, response_id: str | None) -> None:
 
 
 def test_openai_agents_streams(agent: Any) -> None:
-    """The events of a run count each response, though other providers' have no id of their own."""
+    """The events of a run count each response, also those of other providers, which have no id of their own."""
     agents = package("agents")
 
     async def run() -> list[Any]:
@@ -249,7 +249,7 @@ def test_openai_agents_streams(agent: Any) -> None:
 
 
 def test_pydantic_ai_results() -> None:
-    """An agent's result and each of its responses give the usage that pydantic-ai counted."""
+    """An agent's result, and each of its responses, has the usage that pydantic-ai reports."""
     agents, models = package("pydantic_ai"), package("pydantic_ai.models.test")
     result = agents.Agent(models.TestModel()).run_sync("hi")
     truth = result.usage() if callable(result.usage) else result.usage

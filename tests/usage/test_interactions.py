@@ -40,7 +40,7 @@ def test_an_interaction_that_is_continued() -> None:
 
 
 def test_running_totals_of_an_interaction() -> None:
-    """Usage in single events is a total so far, and the last one counts."""
+    """Each usage of a stream is a total so far, and the last one is used."""
     so_far = {"total_input_tokens": 7317, "total_output_tokens": 9, "total_tokens": 7326}
     delta = {"event_type": "step.delta", "index": 0, "delta": {"type": "text", "text": "H"}}
     events = [
@@ -67,7 +67,7 @@ def test_a_function_call_of_an_interaction() -> None:
 
 
 def test_an_interaction_that_fails() -> None:
-    """It is an error with its usage, streamed or not."""
+    """A failed interaction is an error with its usage, streamed or not."""
     failed = {"id": "a", "status": "failed", "errors": [{"code": "internal", "message": "no"}], "usage": COUNTS}
     whole = read({**failed, "steps": []})
     streamed = reading_of(hop("a", "")[0], {"event_type": "interaction.completed", "interaction": failed})
@@ -78,7 +78,7 @@ def test_an_interaction_that_fails() -> None:
 
 
 def test_an_interaction_in_the_background() -> None:
-    """One that goes on has neither a finish reason nor usage."""
+    """An interaction that goes on has neither a finish reason nor usage."""
     for status in ("in_progress", "queued"):
         reading = read({"object": "interaction", "id": "a", "status": status})
         assert reading is not None

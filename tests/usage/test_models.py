@@ -61,5 +61,5 @@ def test_a_name_gives_its_family(name: str, family: str) -> None:
 
 @pytest.mark.parametrize("name", [None, "", 7, object(), "x" * 10_000])
 def test_what_is_no_name_has_the_family_of_the_unknown(name: object) -> None:
-    """Anything at all may stand where a model's name should."""
+    """A value that is not the name of a known model belongs to the family of unknown models."""
     assert family_of(name) is FAMILIES[-1]

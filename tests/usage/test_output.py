@@ -29,7 +29,7 @@ def tokens(*calls: CalledTool, text: str = "", model: str = CLAUDE, request: Any
 
 @pytest.mark.parametrize("model", [CLAUDE, GEMINI])
 def test_arguments_that_are_written_one_by_one(model: str) -> None:
-    """Claude and Gemini write each argument by itself: how its JSON is spaced costs nothing, the next one does."""
+    """Claude and Gemini write each argument by itself, so that spaces in the JSON have no tokens."""
     spaced, packed = CalledTool("get_weather", '{ "city" : "Graz" }'), CalledTool("get_weather", '{"city":"Graz"}')
 
     assert tokens(spaced, model=model) == tokens(packed, model=model) < tokens(_WEATHER, model=model)
@@ -39,19 +39,19 @@ def test_arguments_that_are_written_one_by_one(model: str) -> None:
 
 @pytest.mark.parametrize("arguments", [{"city": "Graz", "days": 3}, '{"city":"Graz","days":3}'])
 def test_arguments_as_a_dict_or_as_text(arguments: Any) -> None:
-    """SDK objects hold either."""
+    """The arguments of a tool call may be a dict or JSON text, as in the objects of SDKs."""
     assert tokens(CalledTool("get_weather", arguments)) == tokens(_WEATHER)
 
 
 def test_arguments_that_were_cut_off() -> None:
-    """What a stream had sent of a call when it broke off counts as it stands."""
+    """Of a tool call that was cut off, what had arrived counts."""
     whole, cut, begun = _WEATHER, CalledTool("get_weather", '{"city": "Graz", "da'), CalledTool("get_weather", "")
 
     assert tokens(whole) > tokens(cut) > tokens(begun) > tokens() == 0
 
 
 def test_a_forced_call_is_partly_written_already() -> None:
-    """What the request makes Claude call it need not begin to write, nor end where it may call one thing only."""
+    """Claude writes fewer tokens if the request forces a call, and fewer still if it allows one call only."""
     single = {"tool_choice": {"type": "any", "disable_parallel_tool_use": True}}
     free, forced = tokens(_WEATHER, request=_FREE), tokens(_WEATHER, request=_FORCED)
 
@@ -64,7 +64,7 @@ def test_a_forced_call_is_partly_written_already() -> None:
 
 
 def test_newer_tokens_are_smaller_in_calls_as_well() -> None:
-    """A vocabulary of fewer words makes more of the tags around a call as well as of the text in it."""
+    """A model with smaller tokens needs more of them, also for what is around a tool call."""
     assert 1.2 < tokens(_WEATHER, model="claude-opus-4-8") / tokens(_WEATHER) < 1.4
 
 
@@ -73,7 +73,7 @@ def test_newer_tokens_are_smaller_in_calls_as_well() -> None:
     [(CLAUDE, 3), ("nova-lite", 1), (GEMINI, 0), ("gpt-4o", 0)],
 )
 def test_the_end_of_an_answer_costs_where_it_came_to_one(model: str, end: int) -> None:
-    """Some vendors count what ends an answer; one that was cut off at its limit has none."""
+    """Some vendors count the end of an answer, which an answer that was cut off at its limit does not have."""
     reasons = ("stop", "length")
     texts = [{"message": {"content": "Hello there"}, "finish_reason": reason} for reason in reasons]
     whole, cut = (read({"choices": [{"index": 0, **text}], "model": model}) for text in texts)
@@ -118,7 +118,7 @@ _SCHEMA: dict[str, Any] = {"name": "words", "schema": {"type": "object"}}
     ],
 )
 def test_what_an_answer_in_words_costs_beyond_them(model: str, request_: Any, extra: int) -> None:
-    """OpenAI's APIs add what tools at hand, a schema, the API itself and a model that reasons make of an answer."""
+    """OpenAI's models add tokens for tools, for a schema, for the Responses API and for reasoning."""
     assert tokens(text="Hello there", model=model, request=request_) == count_tokens("Hello there", model=model) + extra
 
 
@@ -136,14 +136,14 @@ def test_what_an_answer_in_words_costs_beyond_them(model: str, request_: Any, ex
     ],
 )
 def test_what_calls_cost_beyond_names_and_arguments(model: str, request_: Any, calls: int, extra: int) -> None:
-    """A call has its frame, and several at once have another one together."""
+    """Each tool call has tokens around it, and several calls at once have some more."""
     texts = count_tokens(_WEATHER.name, model=model) + count_tokens(_WEATHER.arguments, model=model)
 
     assert tokens(*[_WEATHER] * calls, model=model, request=request_) == texts * calls + extra
 
 
 def test_a_function_that_had_to_be_called() -> None:
-    """Of that, only the arguments are written, whichever way it is asked for."""
+    """If the request names the function, only its arguments are counted."""
     chat = {**_CHAT, "tool_choice": {"type": "function", "function": {"name": "get_weather"}}}
     responses = {**_RESPONSES, "tool_choice": {"type": "function", "name": "get_weather"}}
 
@@ -152,7 +152,7 @@ def test_a_function_that_had_to_be_called() -> None:
 
 
 def test_the_api_is_known_by_the_answer() -> None:
-    """Where the request is not known, an answer of the Responses API still costs what that API writes."""
+    """Without the request, the answer shows whether the Responses API adds its token."""
     said = {"type": "response.output_text.delta", "delta": "Hello there"}
     chunk = {"choices": [{"index": 0, "delta": {"content": "Hello there"}}]}
     estimates = []

@@ -74,7 +74,7 @@ def estimated(request: Json, *, model: str = "gpt-4o", api: Any = "chat") -> int
     ],
 )
 def test_plain_chat_is_exact(messages: list[Json], tokens: int) -> None:
-    """Three tokens to begin the answer, three a message, its role and its text: OpenAI's published rule."""
+    """A prompt has three tokens, and each message has three more, its role and its text: OpenAI's published rule."""
     assert estimated({"messages": messages}) == tokens
 
 
@@ -100,7 +100,7 @@ def test_everything_in_a_chat_request_counts(part: str) -> None:
 
 
 def test_tools_and_schema_together() -> None:
-    """Both are shown below the system message, or where there is none, by themselves."""
+    """Tools and a schema are in the system message. Without one, they are a message of their own."""
     user = [{"role": "user", "content": "Hello"}]
     both = {"tools": [WEATHER], "response_format": SCHEMA}
     with_system = {"messages": [{"role": "system", "content": "Be brief."}, *user], **both}
@@ -126,7 +126,7 @@ def test_a_history_with_tools(calls: list[Json], model: str) -> None:
 
 
 def test_the_responses_api() -> None:
-    """Instructions, items of every kind, tools and a text format are read in the Responses API's spelling."""
+    """Instructions, items, tools and a text format of a Responses API request are counted."""
     tool = {"type": "function", **WEATHER["function"]}  # type: ignore[dict-item]
     items = [
         {"role": "user", "content": [{"type": "input_text", "text": "Hello"}]},
@@ -190,7 +190,7 @@ OTHERS: dict[str, tuple[str, Json, Json]] = {
 
 @pytest.mark.parametrize("api", OTHERS)
 def test_other_vendors_requests(api: str) -> None:
-    """System text, history and tools are counted in each vendor's spelling, and marked as estimates."""
+    """The system text, the history and the tools of each vendor's request are counted, and marked as estimates."""
     model, short, long = OTHERS[api]
 
     assert 0 < estimated(short, model=model, api=api) < estimated(long, model=model, api=api)
@@ -198,7 +198,7 @@ def test_other_vendors_requests(api: str) -> None:
 
 @pytest.mark.parametrize("given", ["Hello there", ["Hello there"], ["Hello", " there"], [9906, 1070]])
 def test_embeddings_are_exact(given: Any) -> None:
-    """An embedding's input is all there is to it, in text or in tokens."""
+    """The prompt of an embedding is its input, which may be text or tokens."""
     usage = estimate_prompt({"input": given}, model="text-embedding-3-small", api="embeddings")
 
     assert usage is not None
@@ -295,7 +295,7 @@ def test_images_of_other_vendors() -> None:
     "request_", [None, 7, "text", [], {}, {"messages": 7}, {"messages": [None, 7, {"content": 7}]}, {"input": {}}]
 )
 def test_what_is_no_request_has_no_estimate(api: Any, request_: Any) -> None:
-    """Nonsense never raises, and never gives a count that is not one."""
+    """Requests without a meaning do not raise, and have a count or none."""
     usage = estimate_prompt(request_, model=None, api=api)
 
     assert usage is None or (usage.input_tokens or 0) > 0

@@ -34,7 +34,7 @@ def test_a_whole_response_gives_the_providers_usage(body: Body) -> None:
 
 @pytest.mark.parametrize("body", STREAMED, ids=name)
 def test_a_stream_gives_the_same_usage(body: Body) -> None:
-    """Running totals and split counts end up as the figures of the whole response."""
+    """Running totals, and counts in several events, give the figures of the whole response."""
     assert extract_stream(body.events) == body.usage
 
 
@@ -78,7 +78,7 @@ def found_in(reading: Reading) -> tuple[object, ...]:
 
 @pytest.mark.parametrize("body", WHOLE, ids=name)
 def test_a_whole_response_is_read_completely(body: Body) -> None:
-    """Text, reasoning, tool calls, model and finish reasons are found in each provider's place for them."""
+    """Text, reasoning, tool calls, model and finish reasons of every provider are read."""
     reading = read(body.whole)
 
     assert reading is not None
@@ -98,7 +98,7 @@ def test_a_whole_response_is_complete_as_text(body: Body, tracking: Tracking, re
 
 @pytest.mark.parametrize("body", STREAMED, ids=name)
 def test_a_stream_is_read_completely(body: Body) -> None:
-    """Deltas add up to the text, the calls and the reasons of the whole response."""
+    """The deltas of a stream have the text, the tool calls and the finish reasons of the whole response."""
     reader = StreamReader()
     for event in body.events:
         reader.feed(event)
@@ -161,7 +161,7 @@ class Computed(BaseModel):
 
 
 def test_what_a_model_computes_is_read() -> None:
-    """A property stands beside the fields."""
+    """A property of a pydantic model is read like a field."""
     reader = StreamReader()
     for _ in range(3):
         reader.feed(Computed(**chunk_with({})))
@@ -172,7 +172,7 @@ def test_what_a_model_computes_is_read() -> None:
 @pytest.mark.parametrize("kind", [dict, ChatCompletionChunk.construct])
 @pytest.mark.parametrize("beside", BESIDE)
 def test_a_chunk_is_read_alike_whatever_it_is_made_of(beside: str, kind: Any) -> None:
-    """A chunk of nothing but text is read on a shorter way, on which nothing that it carries besides is lost."""
+    """The faster way, for chunks that contain text only, reads the same as the general one."""
     events = [chunk_with(BESIDE[one]) for one in ("nothing", "nothing", beside, "nothing")]
     short, long = StreamReader(), StreamReader()
 
@@ -210,7 +210,7 @@ def test_sound_is_no_text(kind: str) -> None:
 
 @pytest.mark.parametrize("body", STREAMED, ids=name)
 def test_only_content_counts_as_a_first_token(body: Body) -> None:
-    """Role-only, empty and usage frames carry nothing; events with a word, a thought or a tool call do."""
+    """An event has a delta if it has text, reasoning or a tool call, and not if it has only a role or usage."""
     reader = StreamReader()
 
     assert tuple(at for at, event in enumerate(body.events) if reader.feed(event)) == body.deltas
@@ -231,7 +231,7 @@ def test_only_content_counts_as_a_first_token(body: Body) -> None:
     ],
 )
 def test_reasoning_is_a_first_token_but_no_text(event: Any) -> None:
-    """A reasoning delta stops the clock and stays out of the visible text."""
+    """A reasoning delta is the first token, and not a part of the visible text."""
     reader = StreamReader()
 
     assert reader.feed(event)
@@ -257,7 +257,7 @@ def test_reasoning_is_a_first_token_but_no_text(event: Any) -> None:
     ],
 )
 def test_an_error_is_known_by_its_type_only(event: Any, error: str) -> None:
-    """A stream's error object gives a type or code and never its message."""
+    """Of an error object in a stream, the type or the code is read, and never the message."""
     reader = StreamReader()
     reader.feed(event)
 
@@ -295,12 +295,12 @@ def test_what_no_provider_wrote_is_left_alone(value: Any) -> None:
 
 
 def test_a_usage_object_alone_is_enough() -> None:
-    """The usage of a response may be handed over without the response."""
+    """A usage object is read without its response."""
     assert extract({"input_tokens": 3, "output_tokens": 4}) == Usage(3, 4, 7)
 
 
 def test_envelopes_are_opened() -> None:
-    """Events arrive inside those of AWS, openai-agents or LangGraph."""
+    """Events are read inside of those of AWS, openai-agents and LangGraph."""
     delta = {"type": "response.output_text.delta", "delta": "Hi"}
     reader = StreamReader()
 
@@ -313,7 +313,7 @@ def test_envelopes_are_opened() -> None:
 
 
 def test_a_response_that_comes_only_at_the_end_is_read_there() -> None:
-    """Text that no delta carried is taken from the final event, once."""
+    """Text that is in no delta is read from the last event, once."""
     response = {"id": "r", "status": "completed", "output": [{"content": [{"text": "Hi"}]}]}
     reader = StreamReader()
 
@@ -323,7 +323,7 @@ def test_a_response_that_comes_only_at_the_end_is_read_there() -> None:
 
 
 def test_calls_of_one_stream_add_up() -> None:
-    """An agent's stream holds several provider calls; their usage is summed and their tool calls stay apart."""
+    """The usage of several provider calls in the stream of an agent is added, and their tool calls are kept apart."""
     reader = StreamReader()
     for call in ("a", "b"):
         reader.feed({"type": "response.created", "response": {"id": call}})
@@ -337,7 +337,7 @@ def test_calls_of_one_stream_add_up() -> None:
 
 
 def test_a_reading_may_be_taken_at_any_time() -> None:
-    """A reading holds what came so far, and reading does not change what is still to come."""
+    """A reading contains what has arrived, and the stream can go on after it."""
     reader = StreamReader()
     reader.feed({"choices": [{"delta": {"content": "Hel"}}]})
     early = reader.reading()
@@ -347,7 +347,7 @@ def test_a_reading_may_be_taken_at_any_time() -> None:
 
 
 def test_memory_is_bounded_and_what_is_dropped_is_counted() -> None:
-    """A text past the limit is cut, and the estimate still includes the rest."""
+    """A text is kept up to its limit, and the estimate includes the rest."""
     reader = StreamReader()
     for _ in range(300):
         reader.feed({"choices": [{"delta": {"content": " word" * 200}}]})
@@ -359,7 +359,7 @@ def test_memory_is_bounded_and_what_is_dropped_is_counted() -> None:
 
 
 def test_tool_calls_and_reasons_are_bounded() -> None:
-    """A stream of nothing but tool calls does not grow without end."""
+    """The memory of a stream that has only tool calls is bounded."""
     reader = StreamReader()
     call = {"function": {"name": "f", "arguments": {}}}
     for _ in range(20):
@@ -372,7 +372,7 @@ def test_tool_calls_and_reasons_are_bounded() -> None:
 
 
 def test_an_estimate_of_a_reading_includes_reasoning() -> None:
-    """Reasoning that a provider shows was generated too."""
+    """The estimate includes reasoning that the provider shows."""
     silent = read({"choices": [{"message": {"content": "Hi"}}]})
     thinking = read({"choices": [{"message": {"content": "Hi", "reasoning_content": "let me think"}}]})
 

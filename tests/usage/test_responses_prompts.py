@@ -54,7 +54,7 @@ def result(number: int) -> Json:
 
 
 def test_a_call_and_its_result() -> None:
-    """A call costs its frame, name and arguments; its result what it gave."""
+    """A tool call has tokens for its name, its arguments and what is around them. Its result has those of its text."""
     words = count_tokens("get_weather") + count_tokens('{"city":"Graz"}')
 
     assert tokens(USER, call(1)) - tokens(USER) == 4 + 2 * 2 + words
@@ -88,7 +88,7 @@ def test_what_the_provider_keeps_makes_a_lower_bound(kept: Json) -> None:
     ["web_search_preview", "web_search_preview_2025_03_11", "web_search", "file_search", "code_interpreter", "mcp"],
 )
 def test_tools_that_the_provider_runs(kind: str, model: str) -> None:
-    """What such a tool finds is part of the prompt and not in the request."""
+    """What a provider's own tool finds is in the prompt, and not in the request: the estimate is a lower bound."""
     usage = estimated(USER, tools=[{"type": kind}], model=model)
 
     assert usage.lower_bound
@@ -116,14 +116,14 @@ LISTED = {"name": "get_weather", "description": "Get the weather.", "input_schem
     ],
 )
 def test_functions_in_a_group(request_: Json) -> None:
-    """Functions of a namespace, and those that an MCP server was asked for, cost what any function does."""
+    """Functions of a namespace and of an MCP server have as many tokens as other functions."""
     usage = estimate_prompt({"input": [USER], **request_}, model="gpt-4o", api="responses")
 
     assert usage == estimated(USER, tools=[WEATHER])
 
 
 def test_a_tool_that_takes_text() -> None:
-    """A custom tool is told by its description and grammar, called with a text, and answers with one."""
+    """The description, the grammar, the input and the output of a custom tool are counted."""
     tool: Json = {"type": "custom", "name": "run", "description": "Run a program."}
     grammar = {**tool, "format": {"type": "grammar", "syntax": "lark", "definition": "start: WORD"}}
     called = {"type": "custom_tool_call", "call_id": "c", "name": "run", "input": "print(1)"}
@@ -150,7 +150,7 @@ def test_a_tool_that_takes_text() -> None:
     ],
 )
 def test_what_a_hosted_tool_did(item: Json) -> None:
-    """What the request tells of it counts, and there may be more of it than that."""
+    """The text in items of the provider's own tools counts, and the estimate is a lower bound."""
     usage = estimated(USER, item)
 
     assert (usage.input_tokens or 0) > tokens(USER)
@@ -158,7 +158,7 @@ def test_what_a_hosted_tool_did(item: Json) -> None:
 
 
 def test_a_screenshot_is_an_image() -> None:
-    """A screenshot in a tool's output, or a function's, costs what its size does, not what its letters do."""
+    """A screenshot in the output of a tool is counted by its size, and not as text."""
     data = b"\x89PNG\r\n\x1a\n\x00\x00\x00\rIHDR" + struct.pack(">II", 512, 512)
     image = {"image_url": "data:image/png;base64," + base64.b64encode(data + b"\0" * 9_000).decode()}
     screenshot = {"type": "computer_call_output", "call_id": "c", "output": {"type": "computer_screenshot", **image}}

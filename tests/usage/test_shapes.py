@@ -62,7 +62,7 @@ HOLDERS = ("response", "data", "result", "message", "body", "raw", "completion",
 
 @pytest.mark.parametrize("holder", HOLDERS)
 def test_a_response_inside_something_else(holder: str) -> None:
-    """An envelope is opened, be it a dict or an object, and two of them as well."""
+    """A response inside of an envelope is read: a dict, an object, or one inside of another."""
     for response in ({holder: COMPLETION}, thing({holder: COMPLETION}), {"result": {holder: COMPLETION}}):
         assert extract(response) == ONE
 
@@ -144,7 +144,7 @@ def test_a_response_inside_something_else(holder: str) -> None:
     ],
 )
 def test_places(response: Any, expected: Usage) -> None:
-    """What documentation and public code show of each place is read right."""
+    """Responses from documentation and public code are read."""
     assert extract(response) == expected
 
 
@@ -254,7 +254,7 @@ def test_places(response: Any, expected: Usage) -> None:
     ],
 )
 def test_streams(events: list[Any], expected: Usage) -> None:
-    """A stream ends with the figures of the whole, however they are spread over its events."""
+    """A stream has the figures of the whole response, in whichever of its events they are."""
     assert extract_stream(events) == expected
 
 
@@ -308,7 +308,7 @@ def test_streams(events: list[Any], expected: Usage) -> None:
     ],
 )
 def test_what_is_left_out(usage: dict[str, Any], expected: Usage) -> None:
-    """Counts that a host keeps apart, leaves out or writes as text come out whole."""
+    """Counts that a host does not include in others, leaves out or writes as text are read."""
     assert extract({"answer": "Hi", "usage": usage}) == expected
 
 

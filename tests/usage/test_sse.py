@@ -50,7 +50,7 @@ def test_words_without_a_providers_shape() -> None:
 
 
 def test_several_data_lines_are_one_event() -> None:
-    """Data of one event that stands on several lines is joined by line ends."""
+    """The lines of the data of one event are joined."""
     reader = SSEReader()
     reader.feed(b"data: Hello\ndata: there\n\n")
 
@@ -67,7 +67,7 @@ def test_several_data_lines_are_one_event() -> None:
     ],
 )
 def test_an_error_in_a_stream(data: bytes) -> None:
-    """An error event is told by its type, never by its words."""
+    """Of an error event, the type is read, and never the message."""
     reader = SSEReader()
     reader.feed(b'data: {"choices": [{"index": 0, "delta": {"content": "Hello"}}], "model": "m"}\n\n' + data)
     error = reader.reading().error
@@ -79,7 +79,7 @@ def test_an_error_in_a_stream(data: bytes) -> None:
 @pytest.mark.parametrize("size", [1, 5, 1_000])
 @pytest.mark.parametrize("line", ["{}\n", "data: {}\n\n"])
 def test_lines_of_json_strings(line: str, size: int) -> None:
-    """Text that is encoded as JSON, a string a line or an event, counts as what it says, wherever it is cut."""
+    """Text in JSON strings, one for each line or event, is decoded, wherever the body is cut."""
     texts = ["Grüße", ' "quoted"\n', "", "[DONE]", " {not JSON}", "{}"]
     data = "".join(line.format(json.dumps(text)) for text in texts).encode()
     reader = SSEReader()
@@ -91,7 +91,7 @@ def test_lines_of_json_strings(line: str, size: int) -> None:
 
 @pytest.mark.parametrize("line", ["{}\n", "data: {}\n\n"])
 def test_what_a_line_of_a_json_string_says(line: str) -> None:
-    """An empty string is no first token; the last line may lack its end; a line that is cut off in its text is none."""
+    """An empty string is no first token. The last line is read if it is complete, with or without its end."""
     reader = SSEReader()
     assert not reader.feed(line.format('""').encode())
     assert reader.feed(line.format('"Hello"').encode())
@@ -102,7 +102,7 @@ def test_what_a_line_of_a_json_string_says(line: str) -> None:
 
 
 def test_a_providers_events_that_are_encoded_twice() -> None:
-    """Events that the application dumps to strings, which its framework encodes again, are the provider's."""
+    """Events that the application writes as JSON, and its framework again as strings, are the provider's."""
     reader = SSEReader()
     for chunk in CHUNKS:
         reader.feed(json.dumps(json.dumps(chunk)).encode() + b"\n")
@@ -111,7 +111,7 @@ def test_a_providers_events_that_are_encoded_twice() -> None:
 
 
 def test_many_lines_of_json_are_no_long_one(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is longest is one line; a longer one is left out, and the next is read again."""
+    """The limit applies to each line: a line that is longer is dropped, and the next one is read."""
     monkeypatch.setattr(_decoders, "_LONGEST", 50)
     reader = SSEReader()
     for text in ("Hello", " there", "x" * 60, ", how", " are you"):
@@ -122,7 +122,7 @@ def test_many_lines_of_json_are_no_long_one(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 def test_lines_of_json() -> None:
-    """Streams of one JSON object a line, as Ollama sends them, are read too."""
+    """Streams with one JSON object on each line, as Ollama sends them, are read."""
     lines: list[dict[str, Any]] = [
         {"model": "llama3", "message": {"role": "assistant", "content": "Hello"}, "done": False},
         {"model": "llama3", "message": {"content": ""}, "done": True, "prompt_eval_count": 5, "eval_count": 1},

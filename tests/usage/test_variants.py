@@ -315,12 +315,12 @@ STARTED = {"type": "message_start", "message": {**message({**WORDS, "output_toke
     ],
 )
 def test_a_stream(events: list[Any], expected: Usage | None) -> None:
-    """Wherever the counts stand, and whatever comes before and after them, they are taken once."""
+    """The counts of a stream are taken once, in whichever event they are."""
     assert extract_stream(events) == expected
 
 
 def test_a_stream_of_bytes_that_breaks_off_in_its_last_event() -> None:
-    """What came whole counts, and half an event neither counts nor raises."""
+    """An event that was cut off is ignored, and the whole ones are read."""
     reader = SSEReader()
     whole = "".join(f"data: {json.dumps(event)}\n\n" for event in (STARTED, chunk()))
 
@@ -340,7 +340,7 @@ def test_a_stream_of_bytes_that_breaks_off_in_its_last_event() -> None:
     ids=["openai", "anthropic", "gemini", "bedrock"],
 )
 def test_a_line_of_a_batch(line: Json) -> None:
-    """A batch's result holds the response that the call would have had."""
+    """The result of a batch contains a response, which is read."""
     reading = read(line)
 
     assert reading is not None
@@ -389,7 +389,7 @@ def test_an_answer_of_the_application_with_common_names(answer: Json) -> None:
 
 
 def test_names_and_costs_have_limits() -> None:
-    """Endless names are cut, and a cost that nobody pays is unknown, so that no record and no sum is spoilt."""
+    """Very long names are cut, and an impossible cost is unknown."""
     found = read({"model": "m" * 9_999, "choices": [{"message": {"content": "Hi"}, "finish_reason": "s" * 9_999}]})
     assert found is not None
     assert (found.model, found.finish_reasons) == ("m" * 256, ("s" * 256,))
