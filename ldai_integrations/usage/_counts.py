@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from decimal import Decimal
 from functools import lru_cache
+from typing import Any
 
 from .._value import value_class
 from ..records import Usage
@@ -49,6 +50,13 @@ _FEES = {
     "grounding_tool_count": "",
     "billed_units": "search_units",
 }
+# Counts that Anthropic also has for each pass.
+_COUNTS_OF_PASSES = (
+    *("input_tokens", "output_tokens", "cached_input_tokens"),
+    *("cache_write_input_tokens", "cache_write_1h_input_tokens"),
+)
+# Parts of a usage that may be zero. A zero of another part, such as audio, is left out.
+_KEPT_ZEROS = ("cached_input_tokens", "cache_write_input_tokens", "reasoning_tokens")
 # xAI's smallest part of a dollar.
 _TICKS = 10_000_000_000
 # Where the package LiteLLM keeps the cost that it was sent.
@@ -74,7 +82,7 @@ class Counts:
 
     Attributes:
         shape: Defines how they add up.
-        values: By the names that :class:`Shape` lists.
+        values: By the names of the counts of a :class:`~ldai_integrations.Usage`.
         has_wrong: Whether another number was sent that is not a count of tokens, such as -1.
         has_audio: Whether the input has audio that only the total contains, as Mistral's has.
         passes: The passes of the call, if the provider lists them, as Anthropic does.
@@ -95,13 +103,13 @@ class Counts:
         Providers send running totals, or a first and a last part. They never send counts that must be summed. A last
         object that contains only zeros is ignored, unless it has nothing but the output, as that of a refusal.
         """
-        if not any(later.values.values()) and later.values.keys() != {"output"}:
+        if not any(later.values.values()) and later.values.keys() != {"output_tokens"}:
             return self
-        if later.shape is not self.shape and "input" in later.values and "output" in later.values:
+        if later.shape is not self.shape and "input_tokens" in later.values and "output_tokens" in later.values:
             return later
-        if later.values.get("output") and later._unexplained() == 0:
+        if later.values.get("output_tokens") and later._unexplained() == 0:
             return later  # complete by itself
-        changed = {name: count for name, count in later.values.items() if count or name == "output"}
+        changed = {name: count for name, count in later.values.items() if count or name == "output_tokens"}
         values = {**later.values, **self.values, **changed}
         has_audio, passes = self.has_audio or later.has_audio, later.passes or self.passes
         return replace(self, values=values, has_audio=has_audio, passes=passes)
@@ -117,17 +125,18 @@ class Counts:
 
     def _unexplained(self) -> int | None:
         """Return what the total contains besides all other counts; ``None`` if one of the three is unknown."""
-        if not {"input", "output", "total"} <= self.values.keys():
+        if not {"input_tokens", "output_tokens", "total_tokens"} <= self.values.keys():
             return None
         known = self.values.get
-        reasoning = known("reasoning", 0) if self.shape.reasoning_apart else 0
-        return known("total", 0) - known("input", 0) - known("output", 0) - reasoning - known("tool_prompt", 0)
+        explained = known("input_tokens", 0) + known("output_tokens", 0) + known("other_tokens", 0)
+        explained += known("reasoning_tokens", 0) if self.shape.reasoning_apart else 0
+        return known("total_tokens", 0) - explained
 
     def usage(self) -> Usage:
         """Return the counts as a :class:`Usage`, which includes cached tokens in the input, reasoning in the output."""
         known = self.values.get
-        input_tokens, output_tokens, total = known("input"), known("output"), known("total")
-        other, reasoning = known("tool_prompt", 0), known("reasoning")
+        input_tokens, output_tokens, total = known("input_tokens"), known("output_tokens"), known("total_tokens")
+        other, reasoning = known("other_tokens", 0), known("reasoning_tokens")
         # Frameworks that use Gemini's names for other providers include reasoning in the output, as the total shows.
         is_included = total == (input_tokens or 0) + (output_tokens or 0) + other
         if self.shape.reasoning_apart and reasoning is not None and not is_included:
@@ -141,23 +150,9 @@ class Counts:
                 output_tokens = max(0, rest)
             elif input_tokens is None and output_tokens is not None and rest >= 0:
                 input_tokens = rest
-        usage = Usage(
-            input_tokens,
-            output_tokens,
-            total,
-            cached_input_tokens=known("cached"),
-            cache_write_input_tokens=known("cache_write"),
-            cache_write_1h_input_tokens=known("cache_write_1h") or None,
-            cached_input_audio_tokens=known("cached_audio") or None,
-            cached_input_image_tokens=known("cached_image") or None,
-            reasoning_tokens=reasoning,
-            other_tokens=other or None,
-            input_audio_tokens=known("input_audio") or None,
-            input_image_tokens=known("input_image") or None,
-            output_audio_tokens=known("output_audio") or None,
-            output_image_tokens=known("output_image") or None,
-        )
-        return add_up(usage, cache_apart=self.shape.cache_apart, has_audio=self.has_audio)
+        counts: dict[str, Any] = {name: count for name, count in self.values.items() if count or name in _KEPT_ZEROS}
+        counts |= {"input_tokens": input_tokens, "output_tokens": output_tokens, "total_tokens": total}
+        return add_up(Usage(**counts), cache_apart=self.shape.cache_apart, has_audio=self.has_audio)
 
 
 @value_class
@@ -187,10 +182,10 @@ def read_counts(raw: object, shape: Shape | None = None) -> Counts | None:
     values = _values(found, shape)
     if not values:
         return Counts(shape, values, has_wrong) if has_wrong else None
-    if values.get("total") == 0 < values.get("input", 0) + values.get("output", 0):
-        del values["total"]  # a default
-    if shape is OLLAMA and values.get("input") == 0 < values.get("output", 0):
-        del values["input"]  # Ollama does not count a prompt that is in its cache
+    if values.get("total_tokens") == 0 < values.get("input_tokens", 0) + values.get("output_tokens", 0):
+        del values["total_tokens"]  # a default
+    if shape is OLLAMA and values.get("input_tokens") == 0 < values.get("output_tokens", 0):
+        del values["input_tokens"]  # Ollama does not count a prompt that is in its cache
     passes = tuple(map(_read_pass, items(get(raw, "iterations")))) if shape is ANTHROPIC else ()
     _add_details(values, raw, shape, passes)
     has_audio = shape is OPENAI_CHAT and found.get(_AUDIO, 0) > 0
@@ -207,24 +202,24 @@ def _add_details(values: dict[str, int], raw: object, shape: Shape, passes: tupl
     """Add counts that a usage object of this shape has in lists, or deeper inside."""
     if shape is ANTHROPIC:
         # The top level does not include the passes of a compaction.
-        for name in ("input", "output", "cached", "cache_write", "cache_write_1h") if passes else ():
+        for name in _COUNTS_OF_PASSES:
             together = sum(one.counts.values.get(name, 0) for one in passes)
             if together > values.get(name, 0):
                 values[name] = together
-    elif shape is OPENAI_CHAT and values.get("cache_write"):  # LiteLLM
+    elif shape is OPENAI_CHAT and values.get("cache_write_input_tokens"):  # LiteLLM
         kept = dig(raw, "prompt_tokens_details.cache_creation_token_details.ephemeral_1h_input_tokens")
-        values["cache_write_1h"] = max(values.get("cache_write_1h", 0), number(kept) or 0)
+        values["cache_write_1h_input_tokens"] = max(values.get("cache_write_1h_input_tokens", 0), number(kept) or 0)
     elif shape is CONVERSE:
         written = [one for one in items(get(raw, "cacheDetails")) if text(get(one, "ttl")) == "1h"]
         if written:
-            values["cache_write_1h"] = sum(number(get(one, "inputTokens")) or 0 for one in written)
+            values["cache_write_1h_input_tokens"] = sum(number(get(one, "inputTokens")) or 0 for one in written)
     elif shape is OPENAI_RESPONSES:
         cached = get(get(raw, "input_token_details", "input_tokens_details"), "cached_tokens_details")
         for kind in ("audio", "image") if cached is not None else ():
-            values[f"cached_{kind}"] = number(get(cached, f"{kind}_tokens")) or 0
+            values[f"cached_input_{kind}_tokens"] = number(get(cached, f"{kind}_tokens")) or 0
     elif shape in (GEMINI, GEMINI_INTERACTIONS):
         _add_modalities(values, "input", get(raw, *_INPUT_PARTS))
-        _add_modalities(values, "cached", get(raw, *_CACHED_PARTS))
+        _add_modalities(values, "cached_input", get(raw, *_CACHED_PARTS))
         _add_modalities(values, "output", get(raw, *_OUTPUT_PARTS))
 
 
@@ -257,8 +252,8 @@ def _values(found: Mapping[str, int], shape: Shape) -> dict[str, int]:
     values = {name: found[place] for name, place in places_in(frozenset(found), shape).items()}
     if values and not found.keys().isdisjoint(_WRITTEN):
         written = sum(found.get(place, 0) for place in _WRITTEN)
-        values["cache_write"] = max(written, values.get("cache_write", 0))
-        values["cache_write_1h"] = sum(found.get(place, 0) for place in _WRITTEN_1H)
+        values["cache_write_input_tokens"] = max(written, values.get("cache_write_input_tokens", 0))
+        values["cache_write_1h_input_tokens"] = sum(found.get(place, 0) for place in _WRITTEN_1H)
     return values
 
 
@@ -268,7 +263,8 @@ def _add_modalities(values: dict[str, int], side: str, details: object) -> None:
         modality, count = get(one, "modality"), number(get(one, "tokenCount", "token_count", "tokens"))
         kind = (text(modality) or text(get(modality, "value"))).lower()
         if kind in ("audio", "image") and count:
-            values[f"{side}_{kind}"] = values.get(f"{side}_{kind}", 0) + count
+            name = f"{side}_{kind}_tokens"
+            values[name] = values.get(name, 0) + count
 
 
 def read_cost(raw: object, response: object = None) -> Decimal | None:

@@ -251,7 +251,7 @@ class Draft:
         if counts is None:
             return False
         if begun:
-            counts = counts.without("output")
+            counts = counts.without("output_tokens")
         call = self.call
         call.has_wrong_counts |= counts.has_wrong
         call.has_fees |= has_fees(usage)
@@ -295,8 +295,8 @@ class Draft:
             return
         call = self.call
         call.counted_at = self.event
-        if not counts.values.get("input"):
-            counts = counts.without("input", "total") if call.counts is None else call.counts.plus(counts)
+        if not counts.values.get("input_tokens"):
+            counts = counts.without("input_tokens", "total_tokens") if call.counts is None else call.counts.plus(counts)
         call.counts = counts
 
     # The result

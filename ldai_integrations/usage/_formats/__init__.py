@@ -81,7 +81,7 @@ def read_usage_object(event: object, draft: Draft) -> bool:
     """Read a usage object by itself, or one for each model as LangChain's callback has them."""
     counts = read_counts(event)
     if counts:
-        if counts.values.keys() == {"input"}:
+        if counts.values.keys() == {"input_tokens"}:
             return False  # the answer of a service that counts the tokens of a prompt
         draft.begin(whole=True)
         draft.count_unless_zero(event)
