@@ -141,7 +141,7 @@ class Counts:
         is_included = total == (input_tokens or 0) + (output_tokens or 0) + other
         if self.shape.reasoning_apart and reasoning is not None and not is_included:
             output_tokens = (output_tokens or 0) + reasoning
-        if total is None and self.shape.other_is_nothing:
+        if total is None and self.shape.missing_is_zero:
             total = (input_tokens or 0) + (output_tokens or 0)
         elif total is not None:
             # A count that was left out follows from the total. Embeddings have no output; Gemini omits a zero.

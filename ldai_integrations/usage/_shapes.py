@@ -18,7 +18,7 @@ class Shape:
     Args:
         cache_apart: Cached tokens are not part of ``input_tokens``, and must be added.
         reasoning_apart: Reasoning is not part of ``output_tokens``, and must be added.
-        other_is_nothing: A count that is not sent is zero.
+        missing_is_zero: A count that is not sent is zero.
         places: The places of each count of a :class:`~ldai_integrations.Usage`, the most frequent first, separated by
             spaces. A place is a field, or a field and one in it.
     """
@@ -28,14 +28,14 @@ class Shape:
         *,
         cache_apart: bool = False,
         reasoning_apart: bool = False,
-        other_is_nothing: bool = False,
+        missing_is_zero: bool = False,
         **places: str,
     ) -> None:
         if unknown := places.keys() - set(COUNTS):
             raise TypeError(f"a usage has no counts with the names {unknown}")
         self.cache_apart = cache_apart
         self.reasoning_apart = reasoning_apart
-        self.other_is_nothing = other_is_nothing
+        self.missing_is_zero = missing_is_zero
         #: The places of each count.
         self.paths: Mapping[str, tuple[str, ...]] = {name: tuple(value.split()) for name, value in places.items()}
         #: The places of input and output. A usage object of this shape has at least one of them.
@@ -125,9 +125,9 @@ COHERE = Shape(
     input_tokens="tokens.input_tokens", output_tokens="tokens.output_tokens", cached_input_tokens="cached_tokens"
 )
 COHERE_BILLED = Shape(
-    input_tokens="billed_units.input_tokens", output_tokens="billed_units.output_tokens", other_is_nothing=True
+    input_tokens="billed_units.input_tokens", output_tokens="billed_units.output_tokens", missing_is_zero=True
 )
-OLLAMA = Shape(input_tokens="prompt_eval_count", output_tokens="eval_count", other_is_nothing=True)
+OLLAMA = Shape(input_tokens="prompt_eval_count", output_tokens="eval_count", missing_is_zero=True)
 LLAMA_CPP = Shape(input_tokens="tokens_evaluated", output_tokens="tokens_predicted")
 BEDROCK_LLAMA = Shape(input_tokens="prompt_token_count", output_tokens="generation_token_count")
 BEDROCK_TITAN = Shape(input_tokens="inputTextTokenCount", output_tokens="totalOutputTextTokenCount")
