@@ -11,9 +11,9 @@ from ._encoding_files import Progress, prefetch
 from ._encodings import count_with, encoding_at_hand, encoding_files, warm_up
 from ._estimates import estimate_output, estimate_prompt
 from ._fields import parse_amount
-from ._formats.frameworks import read_span
 from ._reader import StreamReader, extract, extract_stream, is_provider_line, is_response, read
 from ._readings import CalledTool, Reading
+from ._spans import read_span
 from ._sums import reconcile
 from ._tokens import TextTally, count_tokens
 
