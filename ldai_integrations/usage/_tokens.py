@@ -60,7 +60,7 @@ def count_raw(text: str, family: Family) -> int:
     encoding = encodings.get(SPECS[family.encoding])
     size = _PART if encoding is None or not has_old_tiktoken() else _PART_OF_OLD
     tokens = 0
-    for sign, part in _parts(text, size) if len(text) > size else ((1, text),):
+    for sign, part in _parts(text, size):
         counted = None if encoding is None else count_with_tiktoken(encoding, part)
         tokens += sign * (_count_without_encoding(part) if counted is None else counted)
     return tokens
