@@ -97,13 +97,18 @@ class Counts:
     def __bool__(self) -> bool:
         return bool(self.values)
 
+    @property
+    def has_tokens(self) -> bool:
+        """Whether any count is more than zero."""
+        return any(self.values.values())
+
     def updated(self, later: Counts) -> Counts:
         """Return these counts overwritten by later ones of the same call; a field that is not repeated stays.
 
         Providers send running totals, or a first and a last part. They never send counts that must be summed. A last
         object that contains only zeros is ignored, unless it has nothing but the output, as that of a refusal.
         """
-        if not any(later.values.values()) and later.values.keys() != {"output_tokens"}:
+        if not later.has_tokens and later.values.keys() != {"output_tokens"}:
             return self
         if later.shape is not self.shape and "input_tokens" in later.values and "output_tokens" in later.values:
             return later

@@ -259,7 +259,7 @@ class Draft:
         if counts.shape is COHERE:
             call.billed = read_billed(usage)
         self.name_tier("fast" if usage.get("speed") == "fast" else usage.get("service_tier"))  # Anthropic
-        if any(counts.values.values()):
+        if counts.has_tokens:
             call.counted_at = call.reported_at = self.event
         if counts.shape is BEDROCK_METRICS:
             call.metrics = counts
@@ -270,14 +270,13 @@ class Draft:
     def count_unless_zero(self, raw: object, *, shape: Shape | None = None) -> bool:
         """Take a usage object that has only zeros if the provider sent none; return whether it has other counts."""
         counts = read_counts(raw, shape)
-        has_counts = counts is not None and (counts.has_wrong or any(counts.values.values()))
-        return has_counts and self.count(raw, shape=shape)
+        return counts is not None and (counts.has_tokens or counts.has_wrong) and self.count(raw, shape=shape)
 
     def count_further(self, place: str, raw: object) -> None:
         """Take a usage object beside that of the response: of what another model did for the call."""
         counts = read_counts(raw)
         further = self.call.further
-        if counts and any(counts.values.values()) and (place in further or len(further) < _MOST_CALLS):
+        if counts is not None and counts.has_tokens and (place in further or len(further) < _MOST_CALLS):
             further[place] = counts, text(get(raw, "model"))[:LONGEST_NAME]
 
     def price(self, response: object) -> None:
