@@ -138,15 +138,9 @@ class UsageSpanProcessor(SpanProcessor):
             call.started_at = now - (epoch - (span.start_time or epoch)) / 1e9
             call.end(now - (epoch - (span.end_time or epoch)) / 1e9)
 
-    def shutdown(self) -> None:
-        """Do nothing: there is nothing to send."""
-
     def force_flush(self, timeout_millis: int = 30_000) -> bool:  # noqa: ARG002  # the SDK's name
-        """Do nothing, and report success."""
+        """Report success: there is nothing to send. The method of older SDKs reports nothing, which is a failure."""
         return True
-
-    def _on_ending(self, span: Span) -> None:
-        """Do nothing; newer SDKs call it, and its name is theirs."""
 
 
 def _id_of(span: ReadableSpan) -> int:
