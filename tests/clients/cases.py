@@ -6,8 +6,10 @@ import asyncio
 import inspect
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+from ldai_integrations.records import Usage
 
 from . import makers
 
@@ -28,6 +30,11 @@ CONVERSATION: dict[str, Any] = {"model": "mistral-small-latest", "inputs": "Hi"}
 INTERACTION: dict[str, Any] = {"model": "gemini-2.5-flash", "input": "Hi"}
 COHERE: dict[str, Any] = {"model": "command-r", "messages": ASK}
 CLAUDE: dict[str, Any] = {"modelId": "anthropic.claude-for-tests", "body": json.dumps({"messages": ASK})}
+
+
+def totals(usage: Usage | None) -> Usage | None:
+    """Return a usage without the counts that some of the providers do not report."""
+    return usage and replace(usage, cached_input_tokens=None, reasoning_tokens=None)
 
 
 @dataclass(frozen=True)

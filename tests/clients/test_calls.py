@@ -6,7 +6,6 @@ import contextvars
 import json
 import threading
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,16 +16,11 @@ from ldai_integrations.records import Usage
 from ..conftest import Clock
 from . import makers
 from .answers import Answer, chat, cohere_v2, messages, whole
-from .cases import CASES, CHAT, COHERE, EMBEDDINGS, USAGE, Case
+from .cases import CASES, CHAT, COHERE, EMBEDDINGS, USAGE, Case, totals
 from .makers import Make, anthropic, bedrock, genai, openai
 from .provider import Provider
 
 TOLD = Usage(input_tokens=20, output_tokens=9, total_tokens=29)
-
-
-def totals(usage: Usage | None) -> Usage | None:
-    """Leave out the fields that some providers tell and others do not."""
-    return usage and replace(usage, cached_input_tokens=None, reasoning_tokens=None)
 
 
 def _ignore() -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -13,16 +12,11 @@ from ldai_integrations.records import Usage
 
 from ..waiting import eventually
 from .answers import whole
-from .cases import ASK, CHAT, CLAUDE, CONVERSE, MESSAGES, RESPONSES, USAGE
+from .cases import ASK, CHAT, CLAUDE, CONVERSE, MESSAGES, RESPONSES, USAGE, totals
 from .makers import anthropic, bedrock, openai
 from .provider import Provider
 
 TOLD = Usage(input_tokens=20, output_tokens=9, total_tokens=29)
-
-
-def totals(usage: Usage | None) -> Usage | None:
-    """Leave out the fields that some providers tell and others do not."""
-    return usage and replace(usage, cached_input_tokens=None, reasoning_tokens=None)
 
 
 def _text_stream(url: str) -> str:

@@ -6,7 +6,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ldai_integrations.records import Usage
-from ldai_integrations.usage import CalledTool
+from ldai_integrations.usage import CalledTool, Reading, StreamReader
+
+
+def reading_of(*events: Any) -> Reading:
+    """Return what a stream of these events contains."""
+    reader = StreamReader()
+    for event in events:
+        reader.feed(event)
+    return reader.reading()
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,8 @@ from ldai_integrations.usage import (
     read,
 )
 
+from .bodies import reading_of
+
 Json = dict[str, Any]
 
 CHAT: Json = {"prompt_tokens": 20, "completion_tokens": 9, "total_tokens": 29}
@@ -47,14 +49,6 @@ def ai_message(name: str | None, text: str = "Hi", **more: Any) -> Any:
 
 
 HUMAN = SimpleNamespace(type="human", id="h", content="Hello")
-
-
-def reading_of(*events: Any) -> Reading:
-    """Return what a stream of these events contains."""
-    reader = StreamReader()
-    for event in events:
-        reader.feed(event)
-    return reader.reading()
 
 
 def usages(reading: Reading | None) -> list[Usage | None]:

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from ldai_integrations.records import Usage
-from ldai_integrations.usage import StreamReader, extract, extract_stream, read
+from ldai_integrations.usage import extract, extract_stream, read
+
+from .bodies import reading_of
 
 # Importing some of these packages takes a minute on a busy machine, and they warn of their own affairs.
 pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.timeout(300)]
@@ -62,10 +64,7 @@ ASKED = {"messages": [("human", "Say hello")]}
 
 def text_of(events: list[Any]) -> str:
     """Return the visible text of a stream."""
-    reader = StreamReader()
-    for event in events:
-        reader.feed(event)
-    return reader.reading().text
+    return reading_of(*events).text
 
 
 async def listed(events: AsyncIterator[Any]) -> list[Any]:
@@ -103,12 +102,8 @@ def test_langchain_streams_of_the_responses_api() -> None:
         message("", id="lc_run--1", response_metadata={"status": "completed"}, usage_metadata=usage),
     ]
 
-    reader = StreamReader()
-    for chunk in chunks:
-        reader.feed(chunk)
-    reading = reader.reading()
+    reading = reading_of(*chunks)
 
-    assert reading is not None
     assert (len(reading.calls), reading.finish_reasons) == (1, ("completed",))
     assert "resp_1" in reading.ids
 

@@ -5,21 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from ldai_integrations.records import Usage
-from ldai_integrations.usage import CalledTool, Reading, StreamReader, read
+from ldai_integrations.usage import CalledTool, read
+
+from .bodies import reading_of
 
 Json = dict[str, Any]
 
 COUNTS: Json = {"total_input_tokens": 7317, "total_output_tokens": 3863, "total_tokens": 11180}
 CHAT: Json = {"prompt_tokens": 7317, "completion_tokens": 3863, "total_tokens": 11180}
 TOLD = Usage(7317, 3863, 11180)
-
-
-def reading_of(*events: Any) -> Reading:
-    """Return what a stream of these events contains."""
-    reader = StreamReader()
-    for event in events:
-        reader.feed(event)
-    return reader.reading()
 
 
 def hop(name: str, status: str) -> list[Json]:

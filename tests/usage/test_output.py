@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 
-from ldai_integrations.usage import CalledTool, Reading, StreamReader, count_tokens, estimate_output, read, warm_up
+from ldai_integrations.usage import CalledTool, Reading, count_tokens, estimate_output, read, warm_up
+
+from .bodies import reading_of
 
 
 @pytest.fixture(autouse=True)
@@ -155,11 +157,7 @@ def test_the_api_is_known_by_the_answer() -> None:
     """Without the request, the answer shows whether the Responses API adds its token."""
     said = {"type": "response.output_text.delta", "delta": "Hello there"}
     chunk = {"choices": [{"index": 0, "delta": {"content": "Hello there"}}]}
-    estimates = []
-    for event in (said, chunk):
-        reader = StreamReader()
-        reader.feed(event)
-        estimates.append(reader.reading().estimate(model="gpt-4o").output_tokens)
+    estimates = [reading_of(event).estimate(model="gpt-4o").output_tokens for event in (said, chunk)]
 
     assert estimates == [3, 2]
     asked = {"messages": [{"role": "user", "content": "Hi"}]}
