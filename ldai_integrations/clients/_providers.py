@@ -1,6 +1,6 @@
 """Which methods of which client call a model, and the format of their requests.
 
-Clients are recognised by the methods they have; no provider's package is imported. CONTRIBUTING.md lists what else to
+Clients are recognized by the methods they have; no provider's package is imported. CONTRIBUTING.md lists what else to
 add for another client.
 """
 
@@ -79,7 +79,7 @@ class Connect:
 Tree: TypeAlias = "Mapping[str, Part]"
 Part: TypeAlias = "CallKind | Post | Through | Another | Connect | Tree"
 
-#: These attributes have the same calls, which return the HTTP response instead of what is parsed from it.
+#: Attributes whose methods make the same calls, and return the HTTP response instead of what is parsed from it.
 RAW = ("with_raw_response", "with_streaming_response")
 
 _ANOTHER = Another()
@@ -234,7 +234,7 @@ BEDROCK: Tree = {
 OLLAMA: Tree = {"chat": _CHAT, "generate": CallKind("completions"), "embed": CallKind("embeddings")}
 
 # The method that identifies a client, the first that it has, and the tracked methods of such clients. Clients of other
-# companies that are made like one of these are recognised too. A name that many objects have, such as ``chat``, is a
+# companies that are made like one of these are recognized too. A name that many objects have, such as ``chat``, is a
 # sign only together with the package of the client's class, which is written before it.
 _SIGNS: tuple[tuple[str, Tree], ...] = (
     ("chat.completions.create", OPENAI),

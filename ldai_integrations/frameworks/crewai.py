@@ -29,7 +29,7 @@ _USAGE = {
     "cache_creation_tokens": "cache_creation_input_tokens",
 }
 
-# What the text of a failure says if the provider may bill the answer: that pydantic rejects it, or that it is late.
+# Words in the text of a failure for which the provider may bill: pydantic has rejected the answer, or it was late.
 _BILLED = {"validation error": ValueError, "timed out": TimeoutError}
 
 # How many calls are remembered, in case the event of their start is late; the oldest are forgotten.

@@ -1,6 +1,6 @@
 """Token usage: read from a provider's response or stream, counted in a text, estimated for a request.
 
-Responses are recognised by their format; no provider's package is imported. No function raises because of the values
+Responses are recognized by their format; no provider's package is imported. No function raises because of the values
 that it is given, and only :func:`prefetch` uses the network.
 """
 

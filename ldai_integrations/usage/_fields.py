@@ -22,6 +22,8 @@ from .._diagnostics import raise_if_from_signal
 # No model reads or writes so many tokens in a call: the largest context has 10 million. A larger number is a mistake,
 # and would spoil every sum.
 _LARGEST = 100_000_000
+# No call costs more than this, in USD, for the same reason.
+_MOST_MONEY = 1_000_000
 # No response has so many parts. A sequence without an end must not block a request.
 _MOST_ITEMS = 100_000
 #: How many classes the caches of this package remember.
@@ -169,10 +171,6 @@ def is_list(value: object) -> bool:
     if value is None or type(value) is str:  # frequent, and slow to check with an ABC
         return False
     return type(value) is list or (is_a(value, Sequence) and not is_a(value, str, bytes, bytearray))
-
-
-# No call costs more than this, in USD. A larger amount is a mistake, and would spoil every sum.
-_MOST_MONEY = 1_000_000
 
 
 def parse_amount(value: object, *, parts: int = 1) -> Decimal | None:

@@ -1,6 +1,6 @@
 """Usage objects as data: where each provider writes its counts, and what it does not include in them.
 
-A usage object is recognised by its field names, whoever sent it, so that a gateway with OpenAI's format needs no entry.
+A usage object is recognized by its field names, whoever sent it, so that a gateway with OpenAI's format needs no entry.
 Sources: the providers' API references and recorded responses of about fifty hosts, November 2026.
 """
 

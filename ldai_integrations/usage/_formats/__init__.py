@@ -1,6 +1,6 @@
 """One function for each format of responses, and those for errors and usage objects in responses of any format.
 
-A function recognises its format by its shape. It returns False for what it does not know, and writes nothing to the
+A function recognizes its format by its shape. It returns False for what it does not know, and writes nothing to the
 draft before.
 """
 
@@ -99,7 +99,7 @@ def read_usage_object(event: object, draft: Draft) -> bool:
     return True
 
 
-# In order of how reliably a format is recognised: the weaker its sign, the later. The first that recognises an event
+# In order of how reliably a format is recognized: the weaker its sign, the later. The first that recognizes an event
 # reads it.
 FORMATS: tuple[Format, ...] = (
     openai.read_chat,
