@@ -124,19 +124,17 @@ def _read_body(body: object) -> Reading | None:
 
 
 def _read_response(response: object, details: Mapping[str, Any]) -> Reading | None:
-    """Read a response that LiteLLM has put together. It counts tokens itself if the provider reported none.
+    """Read a response that LiteLLM has put together.
 
-    The proxy names its own models in a stream.
+    In a stream, it counts the tokens itself if the provider reported none, and the proxy names its own models.
     """
     reading = read(response)
-    if reading is not None and details.get("stream"):
-        reading = replace(reading, model=str(details.get("model") or reading.model))
-    usage = reading.usage if reading is not None else None
-    if reading is None or usage is None:
+    if reading is None or not details.get("stream"):
         return reading
-    if details.get("stream") and (_must_ask_for_usage(details) or _is_count_of_litellm(reading, usage, details)):
-        return mark_as_counted(reading)
-    return reading
+    reading = replace(reading, model=str(details.get("model") or reading.model))
+    usage = reading.usage
+    is_counted = usage is not None and (_must_ask_for_usage(details) or _is_count_of_litellm(reading, usage, details))
+    return mark_as_counted(reading) if is_counted else reading
 
 
 def _must_ask_for_usage(details: Mapping[str, Any]) -> bool:
