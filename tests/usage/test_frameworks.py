@@ -32,7 +32,9 @@ def model() -> Any:
     messages, outputs = package("langchain_core.messages"), package("langchain_core.outputs")
 
     class Model(models.BaseChatModel):  # type: ignore[misc,name-defined]  # known when it runs
-        _llm_type = "scripted"
+        @property
+        def _llm_type(self) -> str:
+            return "scripted"
 
         def _generate(self, *_: Any, **__: Any) -> Any:
             message = messages.AIMessage("Hello there", usage_metadata=TOKENS, response_metadata={"model_name": "m"})
