@@ -14,7 +14,7 @@ from ldai_integrations.usage import extract, extract_stream, read
 from .bodies import reading_of
 
 # Importing some of these packages takes a minute on a busy machine, and they warn of their own affairs.
-pytestmark = [pytest.mark.filterwarnings("ignore"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.stacks, pytest.mark.filterwarnings("ignore"), pytest.mark.timeout(300)]
 
 TOKENS = {"input_tokens": 20, "output_tokens": 9, "total_tokens": 29}
 ONE, TWO = Usage(20, 9, 29), Usage(40, 18, 58)
