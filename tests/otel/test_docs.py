@@ -38,7 +38,7 @@ def run(code: str) -> dict[str, Any]:
 
 @pytest.mark.usefixtures("fresh_process")  # an earlier test may have left a Tracking
 def test_both_blocks(no_leaks: None, o200k: None, monkeypatch: pytest.MonkeyPatch, records: list[RunRecord]) -> None:
-    """The Tracking reports a run whose tokens an instrumented call told."""
+    """The Tracking reports a run whose tokens are those of the span of an instrumented call."""
     with DevServer(FLAGS) as server, serving_asgi(create_app()) as address, instrumentable_openai():
         monkeypatch.setenv("LDAI_DEV_SERVER", server.url)
         tracking = run(SINK)["tracking"]

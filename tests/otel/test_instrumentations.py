@@ -138,7 +138,7 @@ def test_a_reader_that_stops_at_the_finish_reason(tracking: Tracking, sink: Reco
 
 
 def test_an_async_call(tracking: Tracking, sink: RecordingSink, model_server: str, model: OpenAI) -> None:
-    """The same holds for an async client."""
+    """It is the same for an async client."""
 
     async def main() -> None:
         client = AsyncOpenAI(api_key="none", base_url=model_server)

@@ -292,7 +292,7 @@ def test_a_provider_call(tracking: Tracking, telemetry: Telemetry, sink: Recordi
 
 @pytest.mark.parametrize("kind", [one for one in KINDS if one is not closed_async_generator])
 def test_exceptions(tracking: Tracking, telemetry: Telemetry, kind: Kind) -> None:
-    """A run that raises leaves nothing current either."""
+    """A run that raises an exception leaves nothing current, too."""
 
     def model() -> None:
         raise TimeoutError
@@ -308,7 +308,7 @@ def test_exceptions(tracking: Tracking, telemetry: Telemetry, kind: Kind) -> Non
 
 @pytest.mark.parametrize("interface", ["wsgi", "asgi"])
 def test_django(tracking: Tracking, telemetry: Telemetry, interface: str) -> None:
-    """The same holds for the middleware of Django."""
+    """It is the same for the middleware of Django."""
 
     def view(_request: Any) -> HttpResponse:
         telemetry.call()
@@ -440,7 +440,7 @@ def test_streams_that_take_turns(tracking: Tracking, telemetry: Telemetry) -> No
 
 
 def test_a_cancelled_stream(tracking: Tracking, telemetry: Telemetry) -> None:
-    """The span of a stream ends where its consumer leaves, and says so."""
+    """The span of a stream ends when its consumer leaves, and says so."""
 
     @track_ai("bot", tracking=tracking)
     async def stream() -> AsyncIterator[str]:
@@ -515,7 +515,7 @@ def test_baggage(tracking: Tracking) -> None:
 
 
 def test_without_a_provider(launchdarkly: OfflineLaunchDarkly, telemetry: Telemetry) -> None:
-    """Where no provider is configured, the span of the request stays the parent of everything in it."""
+    """If no provider is configured, the span of the request stays the parent of everything in it."""
     tracking = Tracking(launchdarkly.client, sinks=[OpenTelemetrySink()])
     with telemetry.tracer.start_as_current_span("request"), track_ai("bot", tracking=tracking):
         telemetry.call()

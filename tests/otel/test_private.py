@@ -85,7 +85,7 @@ def test_texts_of_a_wrapped_client(export: Export, telemetry: Telemetry) -> None
 
 
 def test_the_text_of_a_handler(export: Export, telemetry: Telemetry) -> None:
-    """Where no provider call is seen, the handler's own text is the answer."""
+    """If no provider call is known, the handler's own text is the answer."""
     tracking = export(include_texts=True)
     track_ai("bot", tracking=tracking)(lambda: "Hello.")()
     tracking.flush()
@@ -119,7 +119,7 @@ def test_everything_is_masked(export: Export, telemetry: Telemetry) -> None:
 
 
 def test_a_mask_that_raises(export: Export, telemetry: Telemetry, caplog: pytest.LogCaptureFixture) -> None:
-    """Where one text cannot be masked, none is exported; the log names the place, and not the text."""
+    """If one text cannot be masked, no text is exported. The log names the place, and not the text."""
 
     def mask(text: str) -> str:
         if text == SECRET:
@@ -140,7 +140,7 @@ def test_a_mask_that_raises(export: Export, telemetry: Telemetry, caplog: pytest
 
 
 def test_a_mask_that_returns_no_text(export: Export, telemetry: Telemetry) -> None:
-    """Something that is no text is not exported either."""
+    """If the masking function returns no text, nothing is exported."""
     tracking = export(include_texts=True, mask=lambda _text: None)
     one_run(tracking)
 
@@ -149,7 +149,7 @@ def test_a_mask_that_returns_no_text(export: Export, telemetry: Telemetry) -> No
 
 
 def test_a_mask_that_cannot_work() -> None:
-    """A mask that is no function is refused at set-up."""
+    """A mask that is not a function is refused when the sink is created."""
     wrong: Any = "***"
     with pytest.raises(ConfigurationError, match="mask is"):
         OpenTelemetrySink(mask=wrong)

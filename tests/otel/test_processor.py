@@ -101,7 +101,7 @@ def test_calls_with_other_names(tracking: Tracking, telemetry: Telemetry, sink: 
 
 
 def test_tokens_of_a_cache_that_were_left_out(tracking: Tracking, telemetry: Telemetry, sink: RecordingSink) -> None:
-    """A call is the same one where the instrumentation counts its input otherwise; what we read counts."""
+    """A call whose input the instrumentation counts differently is the same call, and keeps the counts that we read."""
     with track_ai("bot", tracking=tracking) as run:
         telemetry.call(gen_ai__usage__input_tokens=5, gen_ai__usage__output_tokens=8)
         usage = {**RESPONSE["usage"], "prompt_tokens_details": {"cached_tokens": 15}}
@@ -377,7 +377,7 @@ def test_a_response_that_the_handler_returns(tracking: Tracking, telemetry: Tele
 
 
 def test_text_that_the_handler_returns(tracking: Tracking, telemetry: Telemetry, sink: RecordingSink) -> None:
-    """Text is not counted where the call that made it is known."""
+    """The tokens of a text are not counted if the call that made it is known."""
 
     @track_ai("bot", tracking=tracking)
     def handler() -> str:
@@ -427,7 +427,7 @@ def test_the_result_of_an_agent_that_contains_more(
 
 
 def test_what_is_said_wins(tracking: Tracking, telemetry: Telemetry, sink: RecordingSink) -> None:
-    """Where the handler says its tokens, spans are not counted."""
+    """If the handler reports its tokens, spans are not counted."""
     with track_ai("bot", tracking=tracking) as run:
         telemetry.call(**SPAN)
         run.add_usage(input_tokens=21, output_tokens=8)
@@ -539,7 +539,7 @@ def test_many_spans(tracking: Tracking, telemetry: Telemetry, sink: RecordingSin
 def test_failures_stay_ours(
     tracking: Tracking, telemetry: Telemetry, sink: RecordingSink, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A span that cannot be read costs the application nothing, and is counted."""
+    """A span that cannot be read does not disturb the application, and is a diagnostic."""
     monkeypatch.setattr("ldai_integrations.opentelemetry.read_span", lambda _attributes: 1 / 0)
     with track_ai("bot", tracking=tracking):
         telemetry.call(**SPAN)
@@ -582,13 +582,13 @@ def test_failures_stay_ours(
     ids=["before 1.27", "OpenLLMetry", "OpenInference", "cache beside the input", "no counts", "nothing", "none"],
 )
 def test_dialects(attributes: dict[str, Any] | None, usage: Usage | None) -> None:
-    """Every name that instrumentations in use write is read, and what is no count is not one."""
+    """Every name that instrumentations use is read, and a value that is not a count is ignored."""
     reading = read_span(attributes)
     assert (reading.usage if reading is not None else None) == usage
 
 
 def test_one_finish_reason() -> None:
-    """A single reason, as some write it, is one."""
+    """A single finish reason, which some instrumentations write as a text, is read."""
     reading = read_span({"gen_ai.usage.output_tokens": 1, "gen_ai.response.finish_reason": "stop"})
     assert reading is not None
     assert reading.finish_reasons == ("stop",)
@@ -609,7 +609,7 @@ def test_the_account_has_both(tracking: Tracking, telemetry: Telemetry, sink: Re
 
 
 def test_names_in_a_span_have_limits() -> None:
-    """Endless names of a model and of a finish reason are cut, as in a response."""
+    """Very long names of a model and of a finish reason are cut, as in a response."""
     names = {"gen_ai.response.model": "m" * 9_999, "gen_ai.response.finish_reasons": ["s" * 9_999]}
     reading = read_span({"gen_ai.usage.output_tokens": 1, **names})
     assert reading is not None

@@ -146,7 +146,7 @@ def test_without_a_parent(tracking: Tracking, telemetry: Telemetry, clock: Clock
 
 
 def test_an_error(tracking: Tracking, telemetry: Telemetry) -> None:
-    """A run that raised says by which exception, and not what it said."""
+    """The span of a run that raised an exception has its type, and not its message."""
     with pytest.raises(TimeoutError), track_ai("bot", tracking=tracking):
         raise TimeoutError(SECRET)
     with track_ai("bot", tracking=tracking) as run:
@@ -268,7 +268,7 @@ def test_a_record_of_unknown_origin(telemetry: Telemetry) -> None:
 
 
 def test_the_environment(no_leaks: None, telemetry: Telemetry) -> None:
-    """The id of the environment is what LaunchDarkly told the SDK."""
+    """The id of the environment is the one that LaunchDarkly has sent to the SDK."""
     with DevServer(FLAGS) as server:
         tracking = Tracking.from_env(environ={"LDAI_DEV_SERVER": server.url}, sinks=[telemetry.sink()])
         with track_ai("chat", tracking=tracking):
@@ -286,7 +286,7 @@ def test_the_environment(no_leaks: None, telemetry: Telemetry) -> None:
 def test_providers(
     name: str, written: str, launchdarkly: OfflineLaunchDarkly, tracking: Tracking, telemetry: Telemetry
 ) -> None:
-    """Providers that the conventions know are called as there."""
+    """Providers that the conventions list have the names of the conventions."""
     launchdarkly.serve("bot", ai_config(provider=name))
     with track_ai("bot", tracking=tracking):
         pass
@@ -296,7 +296,7 @@ def test_providers(
 
 
 def test_an_exporter_that_fails(telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What the telemetry raises, where a run opens or at its end, reaches neither the handler nor the next sink."""
+    """An exception of the telemetry, when a run opens or ends, does not reach the handler or the next sink."""
     broken = telemetry.sink()
     monkeypatch.setattr(broken, "accompany", lambda *_args: 1 / 0)
     monkeypatch.setattr(broken, "emit", lambda *_args: 1 / 0)
@@ -310,7 +310,7 @@ def test_an_exporter_that_fails(telemetry: Telemetry, monkeypatch: pytest.Monkey
 
 
 def test_nothing_configured() -> None:
-    """Where the application exports nothing the sink is there, and silent."""
+    """In an application that exports nothing, the sink has no failure."""
     with OfflineLaunchDarkly({"bot": ai_config()}, sinks=[OpenTelemetrySink()]) as launchdarkly:
         with track_ai("bot", tracking=launchdarkly.tracking):
             pass
