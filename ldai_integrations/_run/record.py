@@ -185,10 +185,12 @@ def outcome_of(run: RunState, calls: Sequence[CountedCall], own: Reading | None,
 def _is_answer(run: RunState, own: Reading | None) -> bool:
     """Return whether the output is the answer of a provider.
 
-    JSON of the application may contain the usage of an answer that it has cached. A provider's has a finish reason, or
-    input only, as embeddings have.
+    JSON of the application may contain the usage of an answer that it has cached, or that of a month. A provider's
+    answer says more, and has a finish reason, or input only, as embeddings have.
     """
     if own is None or not (run.counts_without_call or run.output.is_response):
+        return False
+    if not (own.model or own.ids or own.error or own.finish_reasons or own.has_output):
         return False
     is_streamed = run.output.first_token_at is not None
     may_be_cached = run.services.reporter.expects_calls(run.config_key)
@@ -219,9 +221,8 @@ def _note_no_call(run: RunState) -> None:
     run.services.diagnostics.note(
         "no_call",
         run.config_key,
-        "No provider call was seen in a run of %r, so it is not reported, as if its answer came from a cache: other "
-        "runs made calls that were seen. If it called a model, wrap the client with wrap_client(). Otherwise call "
-        "run.discard(), which ends this warning.",
+        "No provider call was seen in a run of %r, so it is not reported, as if its answer came from a cache. If it "
+        "called a model, wrap the client with wrap_client(). Otherwise call run.discard(), which ends this warning.",
         run.config_key,
     )
 
