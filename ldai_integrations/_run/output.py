@@ -8,7 +8,7 @@ from itertools import islice
 from typing import Any
 
 from .._diagnostics import raise_if_from_signal
-from ..usage import Reading, count_tokens, read, texts_in
+from ..usage import Reading, count_tokens, is_response, read, texts_in
 from .body import (
     BodyReader,
     ItemReader,
@@ -126,7 +126,9 @@ class HandlerOutput:
     @property
     def is_response(self) -> bool:
         """Whether output in a provider's format is the answer of a model, and no page that contains one or an error."""
-        return not isinstance(self._reader, BodyReader) or self._reader.is_response
+        if isinstance(self._reader, BodyReader):
+            return self._reader.is_response
+        return type(self._value) is not dict or is_response(self._value)
 
     @property
     def is_too_long(self) -> bool:

@@ -185,15 +185,15 @@ def outcome_of(run: RunState, calls: Sequence[CountedCall], own: Reading | None,
 def _is_answer(run: RunState, own: Reading | None) -> bool:
     """Return whether the output is the answer of a provider.
 
-    JSON of the application may contain the usage of an answer that it has cached, or that of a month. A provider's
-    answer says more, and has a finish reason, or input only, as embeddings have.
+    JSON of the application may contain an answer that it has cached, or usage: that of such an answer, or of a month. A
+    provider's answer says more, and has a finish reason, or input only, as embeddings have.
     """
-    if own is None or not (run.counts_without_call or run.output.is_response):
+    may_be_cached = run.services.reporter.expects_calls(run.config_key)
+    if own is None or not (run.output.is_response or (run.counts_without_call and not may_be_cached)):
         return False
     if not (own.model or own.ids or own.error or own.finish_reasons or own.has_output):
         return False
     is_streamed = run.output.first_token_at is not None
-    may_be_cached = run.services.reporter.expects_calls(run.config_key)
     return is_streamed or own.has_input_only or bool(own.finish_reasons or own.error) or not may_be_cached
 
 

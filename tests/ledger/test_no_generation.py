@@ -340,19 +340,21 @@ def test_usage_without_a_call_is_logged(get: Get, runs: RecordingSink, caplog: p
     assert len([line for line in caplog.messages if "so it is not reported" in line]) == 1
 
 
-@pytest.mark.parametrize("usage", [BODY["usage"], {"total_tokens": 44_310}])
+@pytest.mark.parametrize(
+    "stored", [{"token_usage": BODY["usage"]}, {"token_usage": {"total_tokens": 44_310}}, {"result": BODY}]
+)
 @pytest.mark.parametrize("kind", ["function", "fastapi", "flask", "flask with a status"])
 def test_a_cached_answer_with_usage(
-    kind: str, usage: dict[str, int], openai: Any, launchdarkly: OfflineLaunchDarkly, runs: RecordingSink
+    kind: str, stored: dict[str, Any], openai: Any, launchdarkly: OfflineLaunchDarkly, runs: RecordingSink
 ) -> None:
-    """The usage that an application puts into its own JSON makes no generation of an answer from its cache."""
+    """Usage, or a response, that an application puts into its own JSON makes no generation of a cached answer."""
     client, cache = wrap_client(openai), dict[str, Any]()
 
     @track_ai(config_key="chat")
     def answer() -> Any:
         if not cache:
             response = client.chat.completions.create(model="gpt-4o-mini", messages=ASK)
-            cache.update(answer=response.choices[0].message.content, token_usage=usage)
+            cache.update(answer=response.choices[0].message.content, **stored)
         return (cache, 200) if kind == "flask with a status" else cache
 
     if kind == "function":
