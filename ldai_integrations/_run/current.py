@@ -104,6 +104,8 @@ def note_call_outside() -> CallOutside | None:
     if isinstance(current, RunState) and current.finished:
         current.calls_outside.add(call)
         current.note_call_after_end()
+        call.is_late = True  # but a worker that the first request has started makes the calls of others
+        note_in_open_runs(call)
         return call
     if current is not None and not current.scope.open_runs:  # it belongs to this request, and to no other one's run
         if current.scope.had_runs:

@@ -27,6 +27,8 @@ class CallOutside:
 
     #: Whether the application gave its response to a run.
     is_observed: bool = False
+    #: Whether it was made after the end of a run or of a request, by code that had begun there.
+    is_late: bool = False
     _response: Callable[[], object] | None = None
 
     def remember(self, response: object) -> None:
@@ -66,7 +68,15 @@ class CallsOutside:
 
     @property
     def has_unobserved(self) -> bool:
-        """Whether the run does not know the response of one of the calls, so that its tokens may be missing."""
+        """Whether the run does not know the response of one of the calls, which is not late.
+
+        A late call usually belongs to the run or the request that has ended.
+        """
+        return self._has_forgotten or any(not (call.is_observed or call.is_late) for call in tuple(self._calls))
+
+    @property
+    def may_lack_tokens(self) -> bool:
+        """Whether the run does not know the response of one of the calls, so that tokens of the run may be missing."""
         return self._has_forgotten or any(not call.is_observed for call in tuple(self._calls))
 
 
@@ -181,7 +191,7 @@ def note_in_open_runs(call: CallOutside) -> None:
     runs = open_runs()
     for run in runs:
         run.calls_outside.add(call)
-    if not runs:
+    if not runs and not call.is_late:
         for application in tuple(_all):
             application.note_missed()
 

@@ -295,6 +295,46 @@ def test_a_task_that_outlives_its_run(
     assert "track_ai" in line.getMessage()
 
 
+@pytest.mark.parametrize("calls_itself", [True, False])
+def test_a_worker_that_the_first_run_has_started(
+    calls_itself: bool, provider: Provider, async_openai: Any, runs: RecordingSink
+) -> None:
+    """A worker makes the calls of later runs in the context of the first one; the tokens of those are marked."""
+    client = wrap_client(async_openai)
+    questions: asyncio.Queue[asyncio.Future[str]] = asyncio.Queue()
+
+    async def ask() -> str:
+        completion = await client.chat.completions.create(model="gpt-4o-mini", messages=ASK)
+        return str(completion.choices[0].message.content)
+
+    async def work() -> None:
+        while True:
+            (await questions.get()).set_result(await ask())
+
+    async def serve() -> None:
+        workers: list[asyncio.Task[None]] = []
+        for _ in range(2):
+            async with track_ai(config_key="chat"):
+                if not workers:
+                    workers.append(asyncio.create_task(work()))
+                answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+                questions.put_nowait(answer)
+                assert await answer == "Hello there"
+                if calls_itself:
+                    await ask()
+        workers[0].cancel()
+        await async_openai.close()
+
+    asyncio.run(serve())
+    first, later = runs.wait(2)
+    assert first.usage is not None
+    assert (first.usage.input_tokens, first.usage.lower_bound) == (2 * IN if calls_itself else IN, False)
+    assert later.outcome == ("success" if calls_itself else "discarded")
+    assert (later.usage and (later.usage.input_tokens, later.usage.lower_bound)) == (
+        (IN, True) if calls_itself else None
+    )
+
+
 @pytest.mark.parametrize("opens_run", [False, True])
 @pytest.mark.parametrize("tracked_by", ["decorator", "middleware"])
 def test_background_tasks(
