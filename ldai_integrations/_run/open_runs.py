@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 import weakref
 from collections import deque
@@ -84,6 +85,7 @@ class OpenRun(Protocol):
     """A run that is open, for the modules that :class:`~ldai_integrations._run.state.RunState` imports itself."""
 
     config_key: str
+    finished: bool
     counts_without_call: bool
     calls_outside: CallsOutside
 
@@ -135,6 +137,13 @@ class OpenRuns:
         """End all runs, because the process ends."""
         for run in self.alive():
             run.abandon()
+
+    def end_inherited(self) -> None:
+        """End the runs of the parent process, without a report."""
+        for reference in self._runs.copy():
+            run = reference()
+            if run is not None:
+                run.finished = True
 
     def alive(self) -> list[OpenRun]:
         """Return the runs that are open."""
@@ -196,4 +205,12 @@ def note_in_open_runs(call: CallOutside) -> None:
             application.note_missed()
 
 
+def _forked() -> None:
+    """End the runs of the parent process in a child, which reports none of them."""
+    for application in tuple(_all):
+        application.end_inherited()
+
+
 _all: weakref.WeakSet[OpenRuns] = weakref.WeakSet()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forked)

@@ -6,11 +6,14 @@ import multiprocessing
 import os
 import sys
 import threading
+from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 from ldclient import Config, LDClient
 
-from ldai_integrations import Tracking
+from ldai_integrations import Tracking, track_ai, wrap_client
 from ldai_integrations.delivery import SpoolingEventProcessor, ensure_started
 from ldai_integrations.tracking import services_of
 
@@ -108,6 +111,25 @@ def closing_child() -> None:
         os._exit(0)
     assert os.waitstatus_to_exitcode(os.wait()[1]) == 0
     track(tracking.client, "parent")
+
+
+def child_of_a_run() -> None:
+    """Call a model in a run, in a child that is forked inside of it, and in a run of the child."""
+    tracking = make_tracking()
+    answer = {"id": "c1", "object": "chat.completion", "model": "m", "choices": [], "usage": {"prompt_tokens": 1013}}
+    client: Any = SimpleNamespace(
+        chat=SimpleNamespace(completions=SimpleNamespace(create=lambda **_asked: dict(answer)))
+    )
+    ask = partial(wrap_client(client).chat.completions.create, model="m", messages=[])
+    with track_ai("chat", tracking=tracking):
+        ask()
+        if os.fork() == 0:
+            ask()
+            with track_ai("chat", tracking=tracking):
+                ask()
+            tracking.flush(30)
+            os._exit(0)
+        os.wait()
 
 
 def closed_client() -> None:

@@ -54,6 +54,15 @@ def test_a_forked_child_that_opens_no_run(
         assert "postfork" not in program.log(), "the SDK demands what is done already"
 
 
+def test_a_child_that_is_forked_inside_of_a_run(dev_server: DevServer, tmp_path: Path) -> None:
+    """The run stays in the parent. In the child, a call outside of a run is logged, and a new run is one of its own."""
+    with start([_PROGRAMS, "child_of_a_run", str(tmp_path / "done")], dev_server, tmp_path) as program:
+        assert program.end() == 0, program.log()
+    tokens = [event["metricValue"] for event in dev_server.events(kind="custom", key="$ld:ai:tokens:input")]
+    assert tokens == [1013, 1013], program.log()
+    assert program.log().count("A model was called after the end of a run of 'chat'") == 1
+
+
 def test_a_child_that_tracks_too_much(dev_server: DevServer, tmp_path: Path) -> None:
     """Events beyond those that wait for the restart of an inherited client are counted as lost, and logged once."""
     with start([_PROGRAMS, "crowded_child", str(tmp_path / "done")], dev_server, tmp_path) as program:
