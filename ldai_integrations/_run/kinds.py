@@ -140,12 +140,10 @@ def reading_of_stream(reader: ItemReader, stream: object) -> Reading | None:
 
 def hide_usage(chunk: Any) -> bool:
     """Make a chunk of openai what it is without ``include_usage``; return whether there is no such chunk then."""
-    if getattr(chunk, "choices", None) is None:
-        return False
-    if chunk.usage is None:
-        chunk.model_fields_set.discard("usage")  # which OpenAI sends as null
-        return False
-    return bool(chunk.choices == [])
+    if getattr(chunk, "usage", None) is not None:
+        return bool(getattr(chunk, "choices", None) == [])
+    getattr(chunk, "model_fields_set", set()).discard("usage")  # which OpenAI sends as null
+    return False
 
 
 def add_billing(reading: Reading | None, headers: Mapping[str, Any]) -> Reading | None:
