@@ -138,14 +138,6 @@ def reading_of_stream(reader: ItemReader, stream: object) -> Reading | None:
     return reading
 
 
-def hide_usage(chunk: Any) -> bool:
-    """Make a chunk of openai what it is without ``include_usage``; return whether there is no such chunk then."""
-    if getattr(chunk, "usage", None) is not None:
-        return bool(getattr(chunk, "choices", None) == [])
-    getattr(chunk, "model_fields_set", set()).discard("usage")  # which OpenAI sends as null
-    return False
-
-
 def add_billing(reading: Reading | None, headers: Mapping[str, Any]) -> Reading | None:
     """Add what a gateway says about the bill in its headers: the cost, or that its cache answered at no cost."""
     if reading is None:

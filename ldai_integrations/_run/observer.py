@@ -25,7 +25,6 @@ from .kinds import (
     add_tier,
     body_of,
     has_body,
-    hide_usage,
     is_botocore_body,
     is_finished,
     is_http_response,
@@ -64,6 +63,14 @@ def note_failure(run: RunState, call: ProviderCall, exc: BaseException) -> None:
     if reading is not None and reading.usage is not None:  # the provider answered; only the parsing failed
         call.read = lambda: replace(reading, error=type(exc).__name__)
     call.fail(exc, now)
+
+
+def _hide_usage(chunk: Any) -> bool:
+    """Make a chunk of openai what it is without ``include_usage``; return whether there is no such chunk then."""
+    if getattr(chunk, "usage", None) is not None:
+        return bool(getattr(chunk, "choices", None) == [])
+    getattr(chunk, "model_fields_set", set()).discard("usage")  # which OpenAI sends as null
+    return False
 
 
 class Observer(StreamHooks):
@@ -148,7 +155,7 @@ class Observer(StreamHooks):
                 call.finished_at, self._worker = self._clock(), find_worker()
             self._is_finished = reader.is_finished  # no longer, if another answer begins
             call.rest = self if reader.awaits_usage else None  # the last text may come with the finish reason
-            is_hidden = call.hides_usage and hide_usage(item)
+            is_hidden = call.hides_usage and _hide_usage(item)
             if not has_delta:
                 return is_hidden
             if call.first_answer_at is None:
