@@ -23,5 +23,5 @@ def value_class(cls: type[T]) -> type[T]:
 
 
 def _short_repr(value: Any) -> str:
-    given = ((one, getattr(value, one.name)) for one in fields(value) if one.repr)
-    return f"{type(value).__name__}({', '.join(f'{one.name}={it!r}' for one, it in given if it != one.default)})"
+    shown = (one for one in fields(value) if one.repr and getattr(value, one.name) != one.default)
+    return f"{type(value).__name__}({', '.join(f'{one.name}={getattr(value, one.name)!r}' for one in shown)})"

@@ -51,7 +51,7 @@ _OF_ENTRIES = ("custom_id", "recordId", "key", "request")
 _EVENT_ENDS = (b"\n\n", b"\n\r\n", b"\r\r")
 _EVENT_END = re.compile(b"|".join(b"(?<=%b)" % end for end in _EVENT_ENDS))
 _NO_CHOICES = re.compile(rb'"choices":\s*\[\s*\]')
-# In a text of JSON, each quotation mark follows a backslash.
+# It cannot match inside of a string, where each quotation mark follows a backslash.
 _NO_USAGE = re.compile(rb',\s*"usage":\s*null|"usage":\s*null\s*,\s*')
 _LONGEST_USAGE = 16_384
 

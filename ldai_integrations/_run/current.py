@@ -104,8 +104,8 @@ def note_call_outside() -> CallOutside | None:
     if isinstance(current, RunState) and current.finished:
         current.calls_outside.add(call)
         current.note_call_after_end()
-        call.is_late = True  # but a worker that the first request has started makes the calls of others
-        note_in_open_runs(call)
+        call.is_late = True
+        note_in_open_runs(call)  # a worker that the first run has started makes the calls of later runs
         return call
     if current is not None and not current.scope.open_runs:  # it belongs to this request, and to no other one's run
         if current.scope.had_runs:

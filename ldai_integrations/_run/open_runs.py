@@ -28,7 +28,7 @@ class CallOutside:
 
     #: Whether the application gave its response to a run.
     is_observed: bool = False
-    #: Whether it was made after the end of a run or of a request, by code that had begun there.
+    #: Whether it was made after the end of a run, by code that had begun there.
     is_late: bool = False
     _response: Callable[[], object] | None = None
 
@@ -46,18 +46,20 @@ class CallOutside:
 class CallsOutside:
     """The provider calls that belong to no run and may be those of one run. Thread-safe."""
 
-    __slots__ = ("_calls", "_has_forgotten")
+    __slots__ = ("_calls", "_has_forgotten", "_has_forgotten_late")
 
     def __init__(self) -> None:
         self._calls: list[CallOutside] = []
-        # Whether a call was forgotten that nobody had observed, and that nobody can observe any more.
-        self._has_forgotten = False
+        # Whether a call was forgotten that nobody had observed, and that nobody can observe any more; and a late one.
+        self._has_forgotten = self._has_forgotten_late = False
 
     def add(self, call: CallOutside) -> None:
         """Add a call; forget the oldest one if there are many."""
         self._calls.append(call)
         if len(self._calls) > _MOST_OUTSIDE:
-            self._has_forgotten |= not self._calls.pop(0).is_observed
+            oldest = self._calls.pop(0)
+            self._has_forgotten |= not (oldest.is_observed or oldest.is_late)
+            self._has_forgotten_late |= oldest.is_late and not oldest.is_observed
 
     def observe(self, response: object) -> bool:
         """Note that the application gives a response to the run; return whether one of the calls returned it."""
@@ -69,16 +71,17 @@ class CallsOutside:
 
     @property
     def has_unobserved(self) -> bool:
-        """Whether the run does not know the response of one of the calls, which is not late.
+        """Whether the run does not know the response of a call that is not late.
 
-        A late call usually belongs to the run or the request that has ended.
+        A late call usually belongs to the run that has ended.
         """
         return self._has_forgotten or any(not (call.is_observed or call.is_late) for call in tuple(self._calls))
 
     @property
     def may_lack_tokens(self) -> bool:
-        """Whether the run does not know the response of one of the calls, so that tokens of the run may be missing."""
-        return self._has_forgotten or any(not call.is_observed for call in tuple(self._calls))
+        """Whether the run does not know the response of a call, late or not, so that its tokens may be missing."""
+        has_forgotten = self._has_forgotten or self._has_forgotten_late
+        return has_forgotten or any(not call.is_observed for call in tuple(self._calls))
 
 
 class OpenRun(Protocol):

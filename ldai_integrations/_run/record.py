@@ -185,8 +185,8 @@ def outcome_of(run: RunState, calls: Sequence[CountedCall], own: Reading | None,
 def _is_answer(run: RunState, own: Reading | None) -> bool:
     """Return whether the output is the answer of a provider.
 
-    JSON of the application may contain an answer that it has cached, or usage: that of such an answer, or of a month. A
-    provider's answer says more, and has a finish reason, or input only, as embeddings have.
+    The application's own JSON may contain a cached answer, or nothing but usage, such as that of a month. A provider's
+    answer says more than its usage. It has a finish reason, or input only, as embeddings have.
     """
     may_be_cached = run.services.reporter.expects_calls(run.config_key)
     if own is None or not (run.output.is_response or (run.counts_without_call and not may_be_cached)):

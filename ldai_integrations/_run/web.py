@@ -98,7 +98,7 @@ def streamed_body(response: object) -> tuple[object, str] | None:
 
 
 def _is_file(body: object) -> bool:
-    """Return whether a body is a file, or what a server makes of one: uWSGI leaves it, others have a FileWrapper."""
+    """Return whether a body is a file, which uWSGI sends itself, or the wrapper that other servers put around one."""
     return isinstance(body, (io.BufferedReader, io.BytesIO)) or "file" in type(body).__name__.lower()
 
 

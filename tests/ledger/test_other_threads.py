@@ -335,6 +335,17 @@ def test_a_worker_that_the_first_run_has_started(
     )
 
 
+def test_many_calls_after_the_end_of_another_run(ask: Ask, runs: RecordingSink) -> None:
+    """However many there are, they make no generation of an open run that calls no model."""
+    with track_ai(config_key="chat"):
+        ask()
+        ended = contextvars.copy_context()
+    with track_ai(config_key="chat"):
+        for _ in range(70):
+            ended.run(ask)
+    assert [record.outcome for record in runs.wait(2)] == ["success", "discarded"]
+
+
 @pytest.mark.parametrize("opens_run", [False, True])
 @pytest.mark.parametrize("tracked_by", ["decorator", "middleware"])
 def test_background_tasks(
