@@ -71,13 +71,21 @@ def read_body(response: urllib3.BaseHTTPResponse, *, seconds: float, most_bytes:
         ValueError: It takes longer, or is larger, than allowed. The connection is closed.
     """
     end, body = time.monotonic() + seconds, bytearray()
-    while chunk := response.read1(_CHUNK_BYTES):
+    while chunk := _read_arrived(response):
         body += chunk
         if len(body) > most_bytes or time.monotonic() > end:
             response.close()
             raise ValueError(f"it has more than {most_bytes:,} bytes, or takes longer than {seconds:g} s")
     response.release_conn()
     return bytes(body)
+
+
+def _read_arrived(response: urllib3.BaseHTTPResponse) -> bytes:
+    """Wait for the next bytes, and return them; empty at the end.
+
+    Before version 2.3, urllib3 waits until as many bytes have arrived as it is asked for, so it is asked for one.
+    """
+    return response.read1(_CHUNK_BYTES) if hasattr(response, "read1") else response.read(1)
 
 
 class _LimitedConnection(HTTPConnection):
@@ -89,7 +97,8 @@ class _LimitedConnection(HTTPConnection):
         Raises:
             TimeoutError: It takes too long.
         """
-        seconds = max(_HEAD_SECONDS, self.timeout or 0.0)  # urllib3 has set the read timeout
+        # Before version 2, urllib3 sets the read timeout of the socket only.
+        seconds = max(_HEAD_SECONDS, self.timeout or 0.0, self.sock.gettimeout() or 0.0)
         is_late = threading.Event()
         watch = threading.Timer(seconds, self._shut_down, (is_late,))
         watch.daemon = True

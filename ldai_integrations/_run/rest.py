@@ -7,11 +7,13 @@ stream that is its own iterator does not show whether its reader has left it: th
 from __future__ import annotations
 
 import asyncio
+import socket
 import threading
 import time
 from collections.abc import Awaitable
 from contextlib import suppress
 from functools import partial
+from typing import Any
 
 from .background import call_off_loop, is_on_event_loop, sleep
 from .context import Services
@@ -120,10 +122,12 @@ async def _aread_rest(services: Services, call: ProviderCall, until: float, work
 
 def _interrupt(stream: object) -> None:
     """End a read of botocore's stream on another thread; closing the stream would wait for it."""
-    shutdown = getattr(getattr(stream, "_raw_stream", None), "shutdown", None)  # of urllib3
-    if shutdown is not None:
-        with suppress(OSError, ValueError):  # the connection has just ended
-            shutdown()
+    response: Any = getattr(stream, "_raw_stream", None)  # of urllib3, which has shutdown() since version 2.3
+    with suppress(AttributeError, OSError, ValueError):  # the connection has just ended
+        if hasattr(response, "shutdown"):
+            response.shutdown()
+        else:
+            response.connection.sock.shutdown(socket.SHUT_RD)
 
 
 def _note_rest(services: Services, exc: Exception) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import partial
@@ -39,7 +40,7 @@ class DevWarnings:
     """
 
     def __init__(self, url: str, sdk_key: str) -> None:
-        self._headers = {"Authorization": sdk_key}
+        self._headers = {"Authorization": sdk_key, "Content-Type": "application/json"}
         self._url = f"{url}/dev/warnings"
         receivers.append(self.send)
 
@@ -54,5 +55,5 @@ class DevWarnings:
 
     def _post(self, kind: str, text: str) -> None:
         with suppress(urllib3.exceptions.HTTPError), urllib3.PoolManager() as pool:  # it is only a page
-            warning = {"kind": kind, "text": text}
-            pool.request("POST", self._url, json=warning, headers=self._headers, timeout=_SECONDS, retries=False)
+            body = json.dumps({"kind": kind, "text": text})
+            pool.request("POST", self._url, body=body, headers=self._headers, timeout=_SECONDS, retries=False)

@@ -273,7 +273,7 @@ def test_the_time_of_a_post_is_limited(path: str, answer: Answer, monkeypatch: p
     """An answer that takes too long ends at the limit. It counts if its headers have arrived; the body is not read."""
     monkeypatch.setattr("ldai_integrations._http._HEAD_SECONDS", 1.0)
     with serving(_Dripping) as url:
-        config = Config("test", events_uri=f"{url}/{path}", http=HTTPConfig(read_timeout=1))
+        config = Config("test", events_uri=f"{url}/{path}", http=HTTPConfig(connect_timeout=1, read_timeout=1))
         poster = Poster(config, Engine(config))
         begun = time.monotonic()
         assert poster.post(Batch([], 0)) == answer
