@@ -167,6 +167,8 @@ class _Exchange:
         )
         if is_complete:
             await run.settle()
+            if run.parent is not None:
+                run.end()  # before the run of an outer middleware, which reads the same body
         # Set before the last byte is passed on: meanwhile Hypercorn reports a disconnect and cancels the request.
         self._is_complete = is_complete
         try:

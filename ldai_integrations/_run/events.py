@@ -84,7 +84,8 @@ class EventStreams:
         is_input = event.usage is not None and event.usage.output_tokens is None and event.has_output
         is_part = event.is_part or is_input
         has_usage_only = not is_line and not event.ids and event.usage is not None and not is_part
-        if event.finish_reasons or event.error or has_usage_only:
+        may_have_usage = bool(event.ids) and event.usage is None  # in an event that follows
+        if (event.finish_reasons and not may_have_usage) or event.error or has_usage_only:
             return "response"
         return "new stream" if event.is_start or event != Reading() else "nowhere"
 

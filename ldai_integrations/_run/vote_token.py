@@ -8,6 +8,7 @@ from ..feedback import Feedback
 from .open_runs import OpenRun
 
 _SSE = "text/event-stream"
+_WITHOUT_BODY = (204, 205)  # the good statuses whose responses have none
 _BLANK_LINES = (b"\n\n", b"\r\r", b"\r\n\r\n")
 _LONGEST_BLANK = 4
 
@@ -59,7 +60,7 @@ class VoteToken:
         good = status is None or 200 <= status < 300
         encoded = (headers.get("content-encoding") or "identity") != "identity"
         media_type = (headers.get("content-type") or "").partition(";")[0].strip().lower()
-        bare = not (head or encoded or headers.get("content-length"))
+        bare = not (head or status in _WITHOUT_BODY or encoded or headers.get("content-length"))
         self.streams = bool(self._feedback.settings.event) and good and bare and media_type == _SSE
         name = self.header
         token = self._token() if name and good and name.lower() not in headers else ""

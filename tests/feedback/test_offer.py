@@ -63,12 +63,12 @@ def wsgi_answer(app: Any, method: str = "GET") -> tuple[dict[str, str], list[byt
     return dict(started["headers"]), items
 
 
-def streaming(chunks: Iterable[bytes], **headers: str) -> Any:
+def streaming(chunks: Iterable[bytes], status: str = "200 OK", **headers: str) -> Any:
     """Make a WSGI application that streams."""
     head = list({"Content-Type": SSE, **{name.replace("_", "-"): value for name, value in headers.items()}}.items())
 
     def app(environ: Any, start_response: Any) -> Iterable[bytes]:
-        start_response("200 OK", head)
+        start_response(status, head)
         return iter(chunks)
 
     return app
@@ -105,10 +105,11 @@ def test_the_event_stands_apart(voted: Tracking, chunks: list[bytes], between: b
         streaming([b"data: a\n\n"], Content_Length="9"),
         streaming([gzip.compress(b"data: a\n\n")], Content_Encoding="gzip"),
         streaming([b"{}"], Content_Type="application/json"),
+        streaming([], status="204 No Content"),
     ],
 )
 def test_what_cannot_take_an_event_is_left_alone(voted: Tracking, app: Any) -> None:
-    """A stream of known length or in a compressed form, or of another type, ends as the application ended it."""
+    """A stream of known length, in a compressed form, of another type or without a body ends as the application did."""
     plain = wsgi_answer(app)
     headers, items = wsgi_answer(WSGITrackingMiddleware(app, voted, config_key=always_chat))
 

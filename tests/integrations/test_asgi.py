@@ -112,6 +112,16 @@ def test_mounted_twice(tracking: Tracking, records: list[RunRecord], inner_key: 
     assert len(records) == len({"chat", inner_key})
 
 
+def test_two_middlewares_report_a_response_once(tracking: Tracking, records: list[RunRecord]) -> None:
+    """The response of a provider is the call of the inner middleware, although the outer one reads it as well."""
+    app = app_that_sends(start(content_type="application/json"), body(ANSWER))
+    inner = ASGITrackingMiddleware(app, tracking, config_key="summary")
+    call(ASGITrackingMiddleware(inner, tracking, config_key=always_chat))
+
+    tokens = {record.config_key: record.usage and record.usage.total_tokens for record in records}
+    assert tokens == {"summary": 6, "chat": None}
+
+
 def test_the_key_may_depend_on_the_scope(tracking: Tracking, records: list[RunRecord]) -> None:
     """A callable names the AI Config of a request, or none."""
     keys = {"/chat": "chat", "/summary": "summary"}

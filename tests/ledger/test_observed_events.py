@@ -37,6 +37,12 @@ def chat(name: str) -> Events:
     ]
 
 
+def one_chunk(name: str) -> Events:
+    """Return an OpenAI stream whose whole answer is in one chunk."""
+    choice = {"index": 0, "delta": {"role": "assistant", "content": "Hello"}, "finish_reason": "stop"}
+    return [{**chat(name)[0], "choices": [choice]}, chat(name)[-1]]
+
+
 def gemini(*names: str) -> Events:
     """Return the responses of a Gemini stream, which have one of these ids each, or none."""
     usage = {"promptTokenCount": IN, "candidatesTokenCount": 3, "totalTokenCount": IN + 3}
@@ -125,6 +131,7 @@ STREAMS = {
     "llama.cpp": LLAMA_CPP,
     "ollama": OLLAMA,
     "watsonx": WATSONX,
+    "openai, one chunk": one_chunk("c1"),
 }
 # Without ids, or with an id for each event, only lines of such streams can be observed one by one.
 ONE_BY_ONE = {name: events for name, events in STREAMS.items() if "ids" not in name}
@@ -230,9 +237,12 @@ def test_the_response_after_its_events(runs: RecordingSink) -> None:
     ("first", "second"),
     [
         (chat("c1"), chat("c2")),
+        (chat("c1")[2:], chat("c2")[2:]),
+        (one_chunk("c1"), one_chunk("c2")),
+        (chat("c1")[-2:], chat("c2")[-2:]),
         (cohere_v1("c1", "Hello", " there"), cohere_v1("c2", "Good", " morning")),
     ],
-    ids=["openai", "cohere v1"],
+    ids=["openai", "openai, without a role", "openai, one chunk", "openai, without text", "cohere v1"],
 )
 def test_two_streams(first: Events, second: Events, is_alternating: bool, runs: RecordingSink) -> None:
     """The ids of the responses tell several streams apart."""
