@@ -13,6 +13,8 @@ from ldclient import Context
 from ._run.background import call_off_loop
 from ._run.context import RequestScope, bind, binder, current_scope, get_current, unbind
 from ._run.current import idle_scope
+from ._run.events import find_worker
+from ._run.ledger import refer_to
 from ._run.middleware import remember_decorated
 from ._run.options import RunOptions, check_arguments, check_on_disabled, variables_for
 from ._run.response import RunHooks, follow
@@ -61,6 +63,7 @@ class Opener:
             scope.services.start.wait()
         ld_context = scope.context_from(self.ld_context, *args, **kwargs) if self.ld_context is not None else None
         run = open_run(scope, self.options, variables=variables, ld_context=ld_context, parent=parent)
+        run.worker = refer_to(find_worker())
         return run, not scope.services.is_idle
 
 
@@ -234,6 +237,7 @@ def _track_generator(handler: _Handler) -> Callable[..., object]:
             return (yield from steps)
         # What follows is TrackedStream and HandlerOutput.add, written out: their calls would be most of the cost.
         # ``room`` is 0 until ``add`` has found that the output is plain text, so that ``add`` takes the first item.
+        run.worker = None  # nobody is in a generator between its steps
         output, clock = run.output, run.services.clock
         send = steps.send if hasattr(steps, "send") else lambda _nothing: next(steps)
         bind, unbind = binder(run)

@@ -115,6 +115,7 @@ class RequestScope:
         self.vote_token: VoteToken | None = vote_token
         self.open_runs: set[OpenRun] = set()
         self.resolved: Resolved = {}
+        #: Whether there is a request, which is not over.
         self.is_request: bool = request is not None
         #: Whether the application provides LD contexts for its requests.
         self.has_source: bool = ld_context_from is not None
@@ -232,10 +233,12 @@ class RequestScope:
         """Return ``None``: no run is in progress here."""
 
     def close(self) -> None:
-        """End every run that is still open: the request is over."""
+        """End the runs that are still open, because the request is over; those of background work end by themselves."""
         if self.open_runs:
             for run in tuple(self.open_runs):
-                run.abandon()
+                if not run.is_in_background:
+                    run.abandon()
+        self.is_request = False
         self.vote_token = None  # it refers to a run, and the run refers to this scope
         if self._ld_context is not None:
             self._request = None  # a tracker that is kept for later feedback must not keep the request

@@ -168,3 +168,10 @@ def find_worker() -> object:
         trio_task: object = trio.lowlevel.current_task()
         return trio_task
     return threading.get_ident()
+
+
+def is_at_work(worker: object) -> bool:
+    """Return whether a thread, or a task of asyncio that has not ended, is another one than this one."""
+    if worker == find_worker():
+        return False
+    return isinstance(worker, int) or (isinstance(worker, asyncio.Task) and not worker.done())

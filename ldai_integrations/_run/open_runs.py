@@ -97,6 +97,10 @@ class OpenRun(Protocol):
         """The run around it."""
 
     @property
+    def is_in_background(self) -> bool:
+        """Whether another thread or task than this one is in the middle of the run."""
+
+    @property
     def ld_context(self) -> Context:
         """The LD context that the AI Config is evaluated for."""
 

@@ -98,7 +98,7 @@ def follow(run: RunState, result: object, status: int | None = None) -> object:
         result: What it returned.
         status: The HTTP status that replaces that of the result.
     """
-    run.output.last_item_at = run.services.clock()
+    run.output.last_item_at, run.worker = run.services.clock(), None
     try:
         return _follow(run, result, status)
     except Exception as exc:  # only the library can raise here, or a signal handler: the handler has returned

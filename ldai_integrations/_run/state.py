@@ -23,6 +23,7 @@ from ..records import RunRecord
 from ..typing import RunCompanion
 from ..usage import Reading
 from .context import RequestScope, Services, bind, get_current, outside, unbind
+from .events import is_at_work
 from .failures import is_cancellation, is_control_flow, is_disconnect
 from .ledger import Ledger
 from .open_runs import CallsOutside
@@ -46,6 +47,8 @@ class RunState:
     has_nested_usage: bool = False
     #: The calls of LaunchDarkly's newer AI SDK, if it generates the answer. It also runs the judges.
     sdk_calls: SdkCalls | None = None
+    #: Returns the thread or task that is in the handler or the block of the run; ``None`` if there is none.
+    worker: Callable[[], object] | None = None
     #: The path of the request, if a middleware has opened the run.
     path: str = ""
     error: BaseException | None = None
@@ -281,6 +284,11 @@ class RunState:
             self.stated.tools.append(name)
 
     @property
+    def is_in_background(self) -> bool:
+        """Whether another thread or task than this one is in the middle of the run."""
+        return self.worker is not None and is_at_work(self.worker())
+
+    @property
     def ld_client(self) -> TrackingClient:
         """The client that sends the events of the run."""
         return self.services.ld_client
@@ -443,7 +451,7 @@ class RunState:
         with self._lock:
             if self.finished:
                 return
-            self.finished = True
+            self.finished, self.worker = True, None
             if is_abandoned:
                 self.is_abandoned, self.is_cancelled = not self.is_cancelled, True
         self.scope.open_runs.discard(self)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+import threading
 import zlib
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ from ldai_integrations.devserver import DevServer
 
 from ..binding import in_run
 from ..conftest import Clock, Events, always_chat
-from .asgi_calls import DISCONNECT, REQUEST, app_that_sends, body, call, http_scope, start
+from .asgi_calls import DISCONNECT, REQUEST, acall, app_that_sends, body, call, http_scope, start
 
 ANSWER = json.dumps(
     {
@@ -327,6 +328,79 @@ def test_a_run_left_open_ends_with_the_request(tracking: Tracking, records: list
 
     assert [record.outcome for record in records] == ["cancelled"]
     assert kept[0].finished
+
+
+@track_ai(config_key="summary")
+async def summarize(end: threading.Event) -> None:
+    """Observe an answer after the end of the request."""
+    while not end.is_set():
+        await asyncio.sleep(0.001)
+    current_run().observe(json.loads(ANSWER))
+
+
+async def summarize_in_a_block(end: threading.Event) -> None:
+    """Do the same in a block."""
+    async with track_ai(config_key="summary") as run:
+        while not end.is_set():
+            await asyncio.sleep(0.001)
+        run.observe(json.loads(ANSWER))
+
+
+@track_ai(config_key="summary")
+async def summaries(end: threading.Event) -> AsyncIterator[str]:
+    """Do the same in a generator."""
+    while not end.is_set():
+        await asyncio.sleep(0.001)
+        yield "Not yet"
+    current_run().observe(json.loads(ANSWER))
+
+
+async def read_summaries(end: threading.Event) -> None:
+    """Read the generator to its end."""
+    async for _ in summaries(end):
+        pass
+
+
+@track_ai(config_key="summary")
+def summarize_on_a_thread(end: threading.Event) -> None:
+    """Do the same on a thread."""
+    end.wait()
+    current_run().observe(json.loads(ANSWER))
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        summarize,
+        summarize_in_a_block,
+        read_summaries,
+        lambda end: asyncio.to_thread(summarize_on_a_thread, end),
+    ],
+    ids=["function", "block", "generator", "thread"],
+)
+@pytest.mark.parametrize("config_key", [None, "chat"])
+def test_work_that_goes_on_after_its_request(
+    work: Callable[[threading.Event], Coroutine[Any, Any, None]],
+    config_key: str | None,
+    tracking: Tracking,
+    records: list[RunRecord],
+) -> None:
+    """A run of its own ends with the work, not with the request that has started it."""
+    end, tasks = threading.Event(), []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        tasks.append(asyncio.create_task(work(end)))
+        await asyncio.sleep(0.01)  # it opens its run
+        await app_that_sends(start(), body())(scope, receive, send)
+
+    async def main() -> None:
+        await acall(ASGITrackingMiddleware(app, tracking, config_key=config_key), http_scope())
+        end.set()
+        await tasks[0]
+
+    asyncio.run(main())
+    [record] = [record for record in records if record.config_key == "summary"]
+    assert (record.outcome, record.calls, record.usage) == ("success", 1, Usage(5, 1, 6))
 
 
 def test_a_websocket_is_no_run_and_its_exchanges_are(tracking: Tracking, records: list[RunRecord]) -> None:
