@@ -100,13 +100,11 @@ def note_call_outside() -> CallOutside | None:
     current = get_current()
     if (current is None and not are_tracked()) or (current is not None and current.services.is_idle):
         return None
-    call = CallOutside()
     if isinstance(current, RunState) and current.finished:
+        call = current.note_call_after_end()
         current.calls_outside.add(call)
-        current.note_call_after_end()
-        call.is_late = True
-        note_in_open_runs(call)  # a worker that the first run has started makes the calls of later runs
         return call
+    call = CallOutside()
     if current is not None and not current.scope.open_runs:  # it belongs to this request, and to no other one's run
         if current.scope.had_runs:
             current.services.diagnostics.note(

@@ -26,7 +26,7 @@ from .context import RequestScope, Services, bind, get_current, outside, unbind
 from .events import is_at_work
 from .failures import is_cancellation, is_control_flow, is_disconnect
 from .ledger import Ledger
-from .open_runs import CallsOutside
+from .open_runs import CallOutside, CallsOutside, note_in_open_runs
 from .options import RunOptions
 from .output import HandlerOutput
 from .rest import aread_rests, read_rests
@@ -265,8 +265,14 @@ class RunState:
             consequence,
         )
 
-    def note_call_after_end(self) -> None:
-        """Count a provider call after the end of the run."""
+    def note_call_after_end(self) -> CallOutside:
+        """Count a provider call after the end of the run, and return it.
+
+        It may be one of another run: a worker that the first request has started makes the calls of later ones.
+        """
+        call = CallOutside()
+        call.is_late = True
+        note_in_open_runs(call)
         self.services.diagnostics.note(
             "call_after_run",
             self.config_key,
@@ -275,6 +281,7 @@ class RunState:
             "with track_ai(config_key=…).",
             self.config_key,
         )
+        return call
 
     def tool_call(self, name: str) -> None:
         """Record that the model called a tool."""

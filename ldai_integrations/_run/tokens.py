@@ -125,8 +125,10 @@ def tokens_and_cost(
 
 def _is_partial(run: RunState, calls: Sequence[CountedCall], added: Sequence[Usage], own: Reading | None) -> bool:
     """Return whether the run may have more tokens than are known, because nobody saw an answer, or its end."""
+    if run.calls_outside.may_lack_tokens and not added:
+        return True
     if calls:
-        return run.calls_outside.may_lack_tokens or any(call.is_unfinished or _is_unknown(call) for call in calls)
+        return any(call.is_unfinished or _is_unknown(call) for call in calls)
     has_begun = run.output.first_token_at is not None or (own is not None and own.is_start)
     is_stream = has_begun and not run.output.is_whole
     if is_stream and own is not None and own.has_usage_so_far:

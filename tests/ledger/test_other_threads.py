@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import gc
 import inspect
 import json
 import logging
@@ -335,6 +336,25 @@ def test_a_worker_that_the_first_run_has_started(
     )
 
 
+@pytest.mark.parametrize("usage", [COMPLETION["usage"], None])
+def test_a_worker_that_observes_and_an_answer_of_the_handler(
+    usage: dict[str, int] | None, launchdarkly: OfflineLaunchDarkly, runs: RecordingSink
+) -> None:
+    """Tokens in the output of a later run are a lower bound, because the worker may have made other calls for it."""
+    with track_ai(config_key="chat") as first:
+        first.observe(COMPLETION)
+
+    @track_ai(config_key="chat")
+    def answer() -> dict[str, Any]:
+        first.observe({**COMPLETION, "id": "c2"})
+        return {**COMPLETION, "id": "c3", "usage": usage}
+
+    answer()
+    later = runs.wait(2)[1].usage
+    assert later is not None
+    assert later.lower_bound
+
+
 def test_many_calls_after_the_end_of_another_run(ask: Ask, runs: RecordingSink) -> None:
     """However many there are, they make no generation of an open run that calls no model."""
     with track_ai(config_key="chat"):
@@ -497,5 +517,6 @@ def test_a_call_outside_whose_response_is_observed_there(
 
 def test_responses_observed_without_a_tracking(caplog: pytest.LogCaptureFixture) -> None:
     """An application without a Tracking is told nothing."""
+    gc.collect()  # the Trackings of other tests may be in reference cycles
     current_run().observe(COMPLETION)
     assert not caplog.records
