@@ -122,8 +122,9 @@ class ProviderCall:
 
     @property
     def is_unread(self) -> bool:
-        """Whether nobody has read its response, or waited for it."""
-        return self.ended_at is None or (self.is_cut_short and not self.has_item and not self.error)
+        """Whether nobody has read its response, or waited for it, or its stream was empty."""
+        is_empty = (self.is_stream or self.is_cut_short) and not self.has_item
+        return self.ended_at is None or (is_empty and not self.error)
 
     def note_token(self, now: float, *, is_answer: bool) -> None:
         """Note the arrival of a delta; only the first one of each kind counts."""

@@ -294,7 +294,7 @@ def _new_calls_without_response(call: ProviderCall, counted: list[CountedCall]) 
         return [CountedCall(call, reading)]
     if call.source == "observed" and call.is_unread:
         # The code that the application waited for may have made calls that were seen.
-        is_awaited = call.form is None or call.is_cut_short
+        is_awaited = call.form is None or call.ended_at is not None
         is_seen = is_awaited and any(one.is_free_for(call) and call.encloses(one.call) for one in counted)
         return [] if is_seen else [CountedCall(call, reading)]
     if not call.error and call.source not in ("framework", "sdk"):

@@ -444,6 +444,22 @@ def test_observed_code_that_is_stopped(delay: float, provider: Provider, runs: R
     assert is_exact(record) == (not delay)
 
 
+@pytest.mark.parametrize("is_httpx", [False, True])
+def test_an_observed_stream_without_an_item(is_httpx: bool, provider: Provider, runs: RecordingSink) -> None:
+    """A stream that a gateway ends at once is a call with unknown tokens, and an apology is not its output."""
+    provider.serve("empty", frames=[])
+
+    def answer() -> str:
+        request = {"model": "empty", "messages": ASK, "stream": True}
+        with httpx.stream("POST", f"{provider.url}/chat/completions", json=request) as response:
+            observe = current_run().observe
+            lines = observe(response).iter_lines() if is_httpx else observe(response.iter_lines())
+            return "".join(line for line in lines if line != "data: [DONE]") or "Sorry, there was no answer."
+
+    record = handled(answer, runs)
+    assert (record.outcome, record.calls, record.failed_calls, record.usage) == ("success", 1, 0, None)
+
+
 def test_a_nursery_that_is_cancelled(provider: Provider, runs: RecordingSink) -> None:
     """Trio raises a group of cancellations: neither the run nor its calls have failed."""
     trio = pytest.importorskip("trio")
