@@ -26,8 +26,8 @@ from .stated import Destination, drop
 
 # After so many runs, an application whose LD contexts are all used once is not just being tried out.
 _MANY_RUNS = 100
-# Counting this many characters takes about 1 ms. A message takes as long as this many characters, in addition.
-_LONG, _CHARS_OF_MESSAGE = 16_000, 100
+# Counting this many characters takes about 1 ms. A message and a call take as long as this many, in addition.
+_LONG, _CHARS_OF_MESSAGE, _CHARS_OF_CALL = 16_000, 100, 1_000
 
 
 class Reporter:
@@ -204,7 +204,8 @@ def _may_be_a_page(run: RunState) -> bool:
 
 def _chars_of(run: RunState) -> int:
     """Return how many characters may have to be read or counted for the record of a run."""
-    chars = run.output.chars + run.ledger.chars
+    calls = len(run.ledger) + len(run.stated.usages)
+    chars = run.output.chars + run.ledger.chars + calls * _CHARS_OF_CALL
     if run.prompt and (chars or not run.ledger):  # otherwise the provider has counted it
         chars += sum(_CHARS_OF_MESSAGE + len(str(message.get("content") or "")) for message in run.prompt)
     return chars

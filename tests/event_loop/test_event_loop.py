@@ -205,6 +205,20 @@ def test_records_with_receivers(measure: Measure, track: Decorate, records: list
     assert len(records) == 2
 
 
+def test_a_record_of_many_calls(measure: Measure, track: Decorate, records: list[RunRecord]) -> None:
+    """Nor does it for many short answers."""
+
+    @track
+    async def handler() -> str:
+        for number in range(300):
+            await asyncio.sleep(0)
+            current_run().observe({**completion("Hi", usage=USAGE), "id": f"c{number}"})
+        return "done"
+
+    assert measure(handler).longest < MOST
+    assert [record.calls for record in records] == [300, 300]
+
+
 @pytest.mark.parametrize("is_wrapped", [False, True])
 @pytest.mark.parametrize("texts", [["word "] * 20_000, [TEXT]], ids=["20,000 chunks", "chunk of 1 MB"])
 def test_streams_with_receivers(
