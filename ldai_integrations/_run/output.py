@@ -66,6 +66,8 @@ class HandlerOutput:
     _reader: BodyReader | ItemReader | None = None
     _value: Any = None
     _is_text: bool = False
+    # Whether all that has passed is one value: a dict, or a line that begins like JSON.
+    _is_one_value: bool = False
     # The text of the chunks while it is not known whether they are a provider's stream.
     _beginning: str = ""
     # How much text is not kept, in characters.
@@ -137,8 +139,9 @@ class HandlerOutput:
 
     @property
     def has_error_event(self) -> bool:
-        """Whether the output is a stream with an error event."""
-        reading = self._reader.reading() if self._reader is not None and not self.is_whole else None
+        """Whether the output is a stream with an error event. A single value is like a returned one."""
+        is_stream = not (self.is_whole or self._is_one_value)
+        reading = self._reader.reading() if self._reader is not None and is_stream else None
         return reading is not None and bool(reading.error)
 
     def text(self) -> str:
@@ -185,6 +188,7 @@ class HandlerOutput:
         """Read an item that is not known to be plain text; the first line decides what the output is."""
         if self.is_error_page:
             return
+        self._is_one_value = self._reader is None and _is_value(item)
         if self._reader is None:
             item = self._begin(item)
         if self._reader is not None and self._reader.feed(item) and self.first_answer_at is None:
@@ -273,3 +277,11 @@ def _is_event(text: str) -> bool:
     """Return whether the first item of a stream without a content type is an event, and no text such as ``:) Hi``."""
     line, end, _rest = text.partition("\n")
     return is_sse_or_json_line(line) if end else is_json_line(line)
+
+
+def _is_value(item: object) -> bool:
+    """Return whether the first item of a stream may be a value of JSON, and not a Server-Sent Event."""
+    if isinstance(item, _TEXTS):
+        line = beginning_of(item).strip()
+        return line.startswith("{") and "\n" not in line
+    return isinstance(item, dict) and not isinstance(item.get("data"), str)

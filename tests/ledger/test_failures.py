@@ -253,6 +253,35 @@ def test_an_error_event_after_a_call(
     assert (record.usage.input_tokens, record.usage.output_tokens) == (IN, OUT)
 
 
+@pytest.mark.parametrize(
+    ("items", "outcome"),
+    [
+        ([{"error": "no"}], "success"),
+        ([{"error": {"code": 1}}], "success"),
+        (['{"error": "no"}\n'], "success"),
+        ([{"text": "Hi"}, {"error": "no"}], "error"),
+        ([{"error": {"code": 1}}, {"text": "Hi"}], "error"),
+        (['{"text": "Hi"}\n', '{"error": "no"}\n'], "error"),
+        (['{"text": "Hi"}\n{"error": "no"}\n'], "error"),
+        ([{"event": "error", "data": "no"}], "error"),
+    ],
+)
+def test_one_object_with_an_error_is_no_event(
+    items: list[Any], outcome: str, provider: Provider, openai: Any, runs: RecordingSink
+) -> None:
+    """JSON of the application with an error makes the run an error only if other items are in the stream."""
+    client = wrap_client(openai)
+
+    @track_ai(config_key="chat")
+    def stream() -> Iterator[Any]:
+        ask_openai(client, "up")
+        yield from items
+
+    assert list(stream()) == items
+    record = runs.wait()[0]
+    assert (record.outcome, record.calls, record.failed_calls) == (outcome, 1, 0)
+
+
 @pytest.mark.parametrize("is_caught", [True, False])
 @pytest.mark.parametrize(
     ("ask", "place"),
