@@ -64,6 +64,11 @@ def is_unreadable_response(kind: type) -> bool:
     return all(hasattr(kind, name) for name in ("status", "headers", "raise_for_status", "json"))
 
 
+def is_sent_event(kind: type) -> bool:
+    """Return whether objects of a class are decoded Server-Sent Events, as those of httpx-sse."""
+    return not is_model(kind) and all(hasattr(kind, name) for name in ("retry", "event", "data"))
+
+
 def has_body(http: Any) -> bool:
     """Return whether the body of an HTTP response has been read."""
     return bool(http.is_stream_consumed if hasattr(http.__class__, "iter_bytes") else http.raw.closed)

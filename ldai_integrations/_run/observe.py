@@ -13,7 +13,7 @@ from ..usage import Reading, read
 from .body import MOST_PARSED, beginning_of, is_document, is_sse_or_json_line, without_mark
 from .events import CallReader
 from .failures import is_of_parsing
-from .kinds import is_unreadable_response
+from .kinds import is_sent_event, is_unreadable_response
 from .ledger import ProviderCall
 from .observer import Observer, note_failure
 from .proxy import Proxy
@@ -64,6 +64,10 @@ def observe(run: RunState, response: object, call: ProviderCall) -> Any:
             return later(run, response, call)
         if run.finished or run.ledger.knows(response):
             run.ledger.withdraw(call)
+            return response
+        if is_sent_event(response.__class__):
+            run.ledger.withdraw(call)
+            _observe_text(run, f"data: {cast(Any, response).data}")
             return response
         run.calls_outside.observe(response)
         observed = Observer(run, call).take(response)

@@ -371,3 +371,28 @@ def test_the_data_of_events(launchdarkly: OfflineLaunchDarkly, runs: RecordingSi
     assert record.calls == 1
     assert is_exact(record)
     assert "observe_text" not in launchdarkly.tracking.stats().diagnostics
+
+
+class SentEvent:
+    """An event as those of httpx-sse, whose fields are properties."""
+
+    event = property(lambda self: self._event)
+    data = property(lambda self: self._data)
+    retry = property(lambda _self: None)
+
+    def __init__(self, data: str, event: str = "message") -> None:
+        self._event, self._data = event, data
+
+
+@pytest.mark.parametrize("name", ["openai", "claude"])
+def test_decoded_events(name: str, launchdarkly: OfflineLaunchDarkly, runs: RecordingSink) -> None:
+    """The events that a client of Server-Sent Events has decoded are a stream, as its lines are."""
+    data = [line.removeprefix("data: ") for line in STREAMS[name]("r1") if line.startswith("data: ")]
+    with track_ai(config_key="chat") as run:
+        for event in (SentEvent("", "ping"), *map(SentEvent, data)):
+            assert run.observe(event) is event
+
+    record = runs.wait()[0]
+    assert record.calls == 1
+    assert is_exact(record)
+    assert not launchdarkly.tracking.stats().diagnostics
