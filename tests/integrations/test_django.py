@@ -14,6 +14,7 @@ import pytest
 from django.core.asgi import get_asgi_application
 from django.core.wsgi import get_wsgi_application
 from django.http import FileResponse, Http404, HttpRequest, HttpResponse, JsonResponse, StreamingHttpResponse
+from django.template.response import TemplateResponse
 from django.utils.decorators import method_decorator
 from django.views import View
 from ldclient import Context
@@ -294,6 +295,30 @@ def test_class_based_views(tracking: Tracking, records: list[RunRecord]) -> None
         assert answer(app) in (b"got", b"summary")
 
     assert [record.config_key for record in records] == ["chat", "summary"]
+
+
+class Page:
+    """A template that calls a model."""
+
+    def render(self, *_args: object) -> str:
+        """Return the answer."""
+        return str(current_run().observe(handlers.completion())["id"])
+
+
+@pytest.mark.parametrize(("place", "calls"), [("middleware", 1), ("decorator, in the view", 1), ("decorator", 0)])
+def test_a_template_that_calls_a_model(tracking: Tracking, records: list[RunRecord], place: str, calls: int) -> None:
+    """A template belongs to the run of the middleware, and to that of the view if the view renders it."""
+
+    def view(request: HttpRequest) -> HttpResponse:
+        page = TemplateResponse(request, Page())
+        return page.render() if place.endswith("in the view") else page
+
+    if place == "middleware":
+        app = application({"": view}, get_wsgi_application, tracking=tracking, config_key="chat")
+    else:
+        app = application({"": track_ai(config_key="chat")(view)}, get_wsgi_application, tracking=tracking)
+    assert get(app)
+    assert [(record.calls, record.outcome) for record in records] == [(calls, "success")]
 
 
 @pytest.mark.parametrize("kind", MAKERS)
