@@ -148,6 +148,11 @@ def may_be_billed_as(error_type: str) -> bool:
     return _is_of_answer(name) and not name.startswith(_NOT_CONNECTED)
 
 
+def is_refused_with(code: str) -> bool:
+    """Return whether the code of a provider's error is the status of a request that was not billed."""
+    return code.isdigit() and not may_be_billed_as(code)
+
+
 def is_stop(error_type: str) -> bool:
     """Return whether the failure of a span says that somebody stopped waiting."""
     return error_type.rpartition(".")[2] in ("CancelledError", "GeneratorExit")

@@ -12,6 +12,7 @@ from itertools import takewhile
 
 from ..records import Usage
 from ..usage import Reading
+from .failures import is_refused_with
 from .ledger import SOURCES, Ledger, ProviderCall
 
 # How many calls may be combined in search of the ones that an aggregate stands for: 2 ** 12 sums.
@@ -94,6 +95,8 @@ class CountedCall:
             return False
         if call.is_cut_short or call.is_waiting:
             return True
+        if reading == Reading(error=reading.error) and is_refused_with(reading.error or ""):
+            return False  # the stream is a refusal, and nothing else
         if call.is_stream or call.first_token_at is not None:
             return call.ended_at is None or usage.output_tokens is None or reading.has_usage_so_far
         return call.ended_at is None and usage.output_tokens is None and usage.total_tokens is None

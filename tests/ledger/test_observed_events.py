@@ -349,6 +349,20 @@ def test_a_stream_that_breaks_off(error: Any, runs: RecordingSink) -> None:
     assert (record.calls, record.failed_calls, record.outcome, record.usage.lower_bound) == (1, 1, "error", True)
 
 
+@pytest.mark.parametrize(("code", "has_text"), [(429, False), ("400", False), (504, False), (429, True), (200, False)])
+def test_a_stream_that_is_a_refusal(*, code: Any, has_text: bool, runs: RecordingSink) -> None:
+    """A stream with nothing but the status of a refusal is not billed; after text, or a timeout, it may be."""
+    events = [*chat("c1")[: 2 * has_text], {"error": {"message": "no", "code": code}}]
+    with track_ai(config_key="chat") as run:
+        run.messages(user="Hi")
+        assert list(run.observe(iter(events))) == events
+    record = runs.wait()[0]
+    assert (record.calls, record.failed_calls, record.outcome) == (1, 1, "error")
+    is_refusal = int(code) in (429, 400) and not has_text
+    assert (record.usage is None) is is_refusal
+    assert is_refusal or (record.usage is not None and record.usage.lower_bound)
+
+
 def test_a_failure_after_a_stream(runs: RecordingSink) -> None:
     """An exception after the finish reason is that of another call."""
     with track_ai(config_key="chat") as run:
