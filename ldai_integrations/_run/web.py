@@ -13,10 +13,19 @@ from typing import Any
 from .failures import origin_of
 
 # The HTTP exceptions of these frameworks are answers. Exceptions of provider SDKs carry a status too, but are failures.
-_WEB_PACKAGES = {"aiohttp", "bottle", "django", "falcon", "litestar", "quart", "starlette", "fastapi", "werkzeug"}
+_WEB_PACKAGES = {
+    *("apiflask", "bottle", "django", "falcon", "fastapi", "litestar", "ninja", "quart"),
+    *("rest_framework", "sanic", "starlette", "werkzeug"),
+}
 
-# django.http.Http404 and PermissionDenied carry no status.
-_NAMED_STATUS = {"Http404": 404, "PermissionDenied": 403, "SuspiciousOperation": 400, "BadRequest": 400}
+# Exceptions that carry no status.
+_NAMED_STATUS = {
+    ("django", "Http404"): 404,
+    ("django", "PermissionDenied"): 403,
+    ("django", "SuspiciousOperation"): 400,
+    ("django", "BadRequest"): 400,
+    ("fastapi", "RequestValidationError"): 422,
+}
 
 
 def method_of(request: object) -> str:
@@ -36,13 +45,20 @@ def path_of(request: object) -> str:
 def status_of_exception(exc: BaseException) -> int | None:
     """Return the HTTP status of a web framework's own exception; ``None`` for other exceptions."""
     origins = [origin_of(cls) for cls in type(exc).__mro__]
-    if not any(module in _WEB_PACKAGES for module, _ in origins):
+    # The exceptions of aiohttp's server are responses. Those of its client have the same package.
+    if not (_is_for_browser(type(exc)) or any(package in _WEB_PACKAGES for package, _ in origins)):
         return None
-    for name in ("status_code", "code", "status"):
-        status = as_status(getattr(exc, name, None))
-        if status is not None:
-            return status
-    return next((_NAMED_STATUS[name] for module, name in origins if module == "django" and name in _NAMED_STATUS), None)
+    for source in (exc, getattr(exc, "response", None)):  # Werkzeug's abort(response) has no code of its own
+        for name in ("status_code", "code", "status"):
+            status = as_status(getattr(source, name, None))
+            if status is not None:
+                return status
+    return next((_NAMED_STATUS[origin] for origin in origins if origin in _NAMED_STATUS), None)
+
+
+def _is_for_browser(kind: type) -> bool:
+    """Return whether a class is that of responses that a server sends, and not of those that a client gets."""
+    return hasattr(kind, "set_cookie")
 
 
 def status_of_response(result: object) -> int | None:

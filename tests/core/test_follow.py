@@ -10,7 +10,9 @@ from typing import Any
 
 import flask
 import pytest
+from fastapi.exceptions import RequestValidationError
 from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Response, StreamingResponse
+from werkzeug.exceptions import HTTPException
 
 from ldai_integrations import RunRecord, Tracking, current_run, track_ai
 from ldai_integrations.usage import count_tokens
@@ -86,6 +88,42 @@ def test_an_awaitable_object_stays_what_it_is(
 def test_the_status_of_a_response(tracking: Tracking, records: list[RunRecord], status: int, outcome: str) -> None:
     """The status of a response decides the outcome of the run."""
     track_ai(config_key="chat", tracking=tracking)(lambda: Response("no", status))()
+
+    assert [record.outcome for record in records] == [outcome]
+
+
+def exception(package: str, **attributes: Any) -> Exception:
+    """Return an exception of a package that the tests do not have."""
+    error: Exception = type("SomeError", (Exception,), {"__module__": f"{package}.exceptions", **attributes})()
+    return error
+
+
+EXCEPTIONS: dict[str, tuple[Callable[[], BaseException], str]] = {
+    "Werkzeug, with a response": (lambda: HTTPException(response=flask.Response("no", 404)), "discarded"),
+    "Werkzeug, with a response that is an error": (lambda: HTTPException(response=flask.Response("no", 503)), "error"),
+    "FastAPI, a rejected request": (lambda: RequestValidationError([]), "discarded"),
+    "Django REST framework": (lambda: exception("rest_framework", status_code=429), "discarded"),
+    "Django Ninja": (lambda: exception("ninja", status_code=404), "discarded"),
+    "APIFlask": (lambda: exception("apiflask", status_code=404), "discarded"),
+    "Sanic": (lambda: exception("sanic", status_code=404), "discarded"),
+    "Sanic, an error": (lambda: exception("sanic", status_code=503), "error"),
+    "aiohttp's server": (lambda: exception("aiohttp", status=404, set_cookie=None), "discarded"),
+    "aiohttp's client": (lambda: exception("aiohttp", status=404), "error"),
+    "another HTTP client": (lambda: exception("httpx", status_code=404), "error"),
+}
+
+
+@pytest.mark.parametrize("kind", EXCEPTIONS)
+def test_the_status_of_an_exception(tracking: Tracking, records: list[RunRecord], kind: str) -> None:
+    """The exception of a web framework counts like its status, and that of an HTTP client is a failure."""
+    make, outcome = EXCEPTIONS[kind]
+    error = make()
+
+    def refuse() -> None:
+        raise error
+
+    with pytest.raises(type(error)):
+        track_ai(config_key="chat", tracking=tracking)(refuse)()
 
     assert [record.outcome for record in records] == [outcome]
 
