@@ -22,6 +22,7 @@ from ._run.run import run_of
 from ._run.signatures import RunPlace, find_place, set_signature
 from ._run.state import RunState, open_run, run_in
 from ._run.stream import StreamHooks, TrackedAsyncStream, end_of_step
+from ._run.web import responses_among
 from .tracking import Tracking, process, services_of
 
 
@@ -183,6 +184,7 @@ def end_after_exception(run: RunState, is_owner: bool, exc: BaseException) -> No
 
 def _track_plain(handler: _Handler) -> Callable[..., object]:
     def wrapper(*args: object, **kwargs: object) -> object:
+        responses = responses_among(args, kwargs)
         run, is_owner = handler.open(args, kwargs)
         token = bind(run)
         try:
@@ -192,7 +194,7 @@ def _track_plain(handler: _Handler) -> Callable[..., object]:
             raise
         finally:
             unbind(token)
-        return follow(run, result) if is_owner else result
+        return follow(run, result, responses=responses) if is_owner else result
 
     return wrapper
 
@@ -200,6 +202,7 @@ def _track_plain(handler: _Handler) -> Callable[..., object]:
 def _track_coroutine(handler: _Handler) -> Callable[..., object]:
     async def wrapper(*args: object, **kwargs: object) -> object:
         await prepare(handler.opener.tracking)
+        responses = responses_among(args, kwargs)
         run, is_owner = handler.open(args, kwargs)
         token = bind(run)
         try:
@@ -217,7 +220,7 @@ def _track_coroutine(handler: _Handler) -> Callable[..., object]:
             unbind(token)
         if is_owner:
             await run.settle()
-            result = follow(run, result)
+            result = follow(run, result, responses=responses)
             await flush_after_run(run)
         return result
 

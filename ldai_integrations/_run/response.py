@@ -15,7 +15,16 @@ from .observe import observe_response
 from .state import RunState
 from .stream import StreamHooks, track_stream
 from .vote_token import VoteToken
-from .web import content_type_of, header_of, looks_like_stream, status_of_response, streamed_body, whole_body
+from .web import (
+    Responses,
+    content_type_of,
+    header_of,
+    looks_like_stream,
+    status_of_response,
+    status_set_in,
+    streamed_body,
+    whole_body,
+)
 
 
 class RunHooks(StreamHooks):
@@ -88,7 +97,7 @@ class TokenHooks(StreamHooks):
         await self._inner.aread_rest(exc)
 
 
-def follow(run: RunState, result: object, status: int | None = None) -> object:
+def follow(run: RunState, result: object, status: int | None = None, *, responses: Responses | None = None) -> object:
     """Return what a handler returned, and end its run at the end of it.
 
     A value ends the run now. A stream is returned in a stand-in that ends the run when it is exhausted or closed.
@@ -97,9 +106,12 @@ def follow(run: RunState, result: object, status: int | None = None) -> object:
         run: The run of the handler.
         result: What it returned.
         status: The HTTP status that replaces that of the result.
+        responses: What ``responses_among`` returned before the call. A result that is a response comes first.
     """
     run.output.last_item_at, run.worker = run.services.clock(), None
     try:
+        if responses:
+            run.output.respond(status_set_in(responses), None)
         return _follow(run, result, status)
     except Exception as exc:  # only the library can raise here, or a signal handler: the handler has returned
         raise_if_from_signal(exc)

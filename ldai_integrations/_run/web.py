@@ -27,6 +27,9 @@ _NAMED_STATUS = {
     ("fastapi", "RequestValidationError"): 422,
 }
 
+# The responses among the arguments of a handler, each with its status before the call.
+Responses = list[tuple[object, int | None]]
+
 
 def method_of(request: object) -> str:
     """Return the HTTP method of a request: an ASGI scope, a WSGI environ or Django's object."""
@@ -75,7 +78,24 @@ def status_of_response(result: object) -> int | None:
             status = 200 if looks_like_stream(result[0]) else status_of_response(result[0])
         return status
     status = as_status(getattr(result, "status_code", None))
-    return status if status is not None and (hasattr(result, "headers") or callable(result)) else None
+    if status is None or hasattr(result, "headers") or callable(result):
+        return status
+    return status if origin_of(type(result))[0] in _WEB_PACKAGES else None
+
+
+def responses_among(args: tuple[object, ...], kwargs: Mapping[str, object]) -> Responses:
+    """Return the responses among the arguments of a handler, each with its status.
+
+    FastAPI and Falcon pass the response to the handler, which may set another status.
+    """
+    arguments = (*args, *kwargs.values())
+    return [(one, as_status(getattr(one, "status_code", None))) for one in arguments if _is_for_browser(type(one))]
+
+
+def status_set_in(responses: Responses) -> int | None:
+    """Return the status that a handler has set in one of its arguments; ``None`` if it has set none."""
+    statuses = ((as_status(getattr(response, "status_code", None)), before) for response, before in responses)
+    return next((status for status, before in statuses if status != before), None)
 
 
 def as_status(value: object) -> int | None:

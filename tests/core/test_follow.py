@@ -8,10 +8,14 @@ from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
+import falcon
+import falcon.testing
 import flask
 import pytest
+from fastapi import FastAPI
 from fastapi.exceptions import RequestValidationError
 from starlette.responses import FileResponse, JSONResponse, RedirectResponse, Response, StreamingResponse
+from starlette.testclient import TestClient
 from werkzeug.exceptions import HTTPException
 
 from ldai_integrations import RunRecord, Tracking, current_run, track_ai
@@ -82,12 +86,20 @@ def test_an_awaitable_object_stays_what_it_is(
     assert "returned an object of type Awaitable that can be awaited" in caplog.text
 
 
+def ninja_status(_body: object, status: int) -> Any:
+    """Return what handlers of Django Ninja return for a status. The tests do not have this package."""
+    return type("Status", (), {"__module__": "ninja.responses", "status_code": status})()
+
+
 @pytest.mark.parametrize(
     ("status", "outcome"), [(200, "success"), (404, "discarded"), (429, "discarded"), (502, "error")]
 )
-def test_the_status_of_a_response(tracking: Tracking, records: list[RunRecord], status: int, outcome: str) -> None:
+@pytest.mark.parametrize("make", [Response, ninja_status])
+def test_the_status_of_a_response(
+    tracking: Tracking, records: list[RunRecord], make: Any, status: int, outcome: str
+) -> None:
     """The status of a response decides the outcome of the run."""
-    track_ai(config_key="chat", tracking=tracking)(lambda: Response("no", status))()
+    track_ai(config_key="chat", tracking=tracking)(lambda: make("no", status))()
 
     assert [record.outcome for record in records] == [outcome]
 
@@ -126,6 +138,62 @@ def test_the_status_of_an_exception(tracking: Tracking, records: list[RunRecord]
         track_ai(config_key="chat", tracking=tracking)(refuse)()
 
     assert [record.outcome for record in records] == [outcome]
+
+
+def get_from_fastapi(respond: Callable[[Any], None]) -> int:
+    """Serve a request with FastAPI; return its status."""
+    app = FastAPI()
+
+    @app.get("/")
+    def endpoint(response: Response) -> None:
+        respond(response)
+
+    return TestClient(app).get("/").status_code
+
+
+def get_from_falcon(respond: Callable[[Any], None]) -> int:
+    """Serve a request with Falcon; return its status."""
+    app: Any = falcon.App()
+    app.add_sink(lambda _req, resp: respond(resp))
+    return int(falcon.testing.TestClient(app).simulate_get("/").status_code)
+
+
+@pytest.mark.parametrize("get", [get_from_fastapi, get_from_falcon])
+@pytest.mark.parametrize("is_named", [False, True])
+@pytest.mark.parametrize(("status", "outcome"), [(200, "success"), (404, "discarded"), (503, "error")])
+def test_a_status_that_is_set_in_an_argument(
+    tracking: Tracking, records: list[RunRecord], get: Any, is_named: bool, status: int, outcome: str
+) -> None:
+    """The status that a handler sets on the response that it got decides the outcome."""
+
+    @track_ai(config_key="chat", tracking=tracking)
+    def set_status(response: Response | falcon.Response) -> None:
+        response.status_code = status
+
+    def respond(response: Any) -> None:
+        set_status(response=response) if is_named else set_status(response)
+
+    assert get(respond) == status
+    assert [record.outcome for record in records] == [outcome]
+
+
+def test_a_status_that_an_argument_had_before(tracking: Tracking, records: list[RunRecord]) -> None:
+    """A response that a function reads, or one beside that which it returns, does not decide the outcome."""
+    track = track_ai(config_key="chat", tracking=tracking)
+
+    @track
+    def explain(page: Response) -> str:
+        return f"The page failed with {page.status_code}."
+
+    @track
+    def replace(page: Response) -> Response:
+        page.status_code = 502
+        return Response("Hello")
+
+    explain(Response(status_code=503))
+    replace(Response(status_code=503))
+
+    assert [record.outcome for record in records] == ["success", "success"]
 
 
 def test_a_4xx_after_a_provider_call_is_reported(tracking: Tracking, records: list[RunRecord]) -> None:
