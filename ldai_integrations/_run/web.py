@@ -172,12 +172,19 @@ def header_of(response: object, name: str) -> str | None:
 def looks_like_stream(value: object) -> bool:
     """Return whether a value is consumed step by step.
 
-    Iterators are. Other objects are only if the name of their class contains "stream", because sessions and locks have
-    ``__enter__`` too.
+    Iterators are, except files and database cursors, which are read by methods. Other objects are only if the name of
+    their class contains "stream", because sessions and locks have ``__enter__`` too.
     """
     kind = value.__class__
-    if hasattr(kind, "__next__") or hasattr(kind, "__anext__"):
+    is_iterator = hasattr(kind, "__next__") or hasattr(kind, "__anext__")
+    if is_iterator and not _is_read_by_method(value):
         return True
     names = ("__iter__", "__aiter__", "__enter__", "__aenter__")
-    is_stepped = any(hasattr(kind, name) for name in names)
+    is_stepped = is_iterator or any(hasattr(kind, name) for name in names)
     return is_stepped and "stream" in kind.__name__.lower() and not hasattr(kind, "__len__")
+
+
+def _is_read_by_method(value: object) -> bool:
+    """Return whether an iterator is a file or a cursor. The body of an HTTP response looks like a file with headers."""
+    kind = value.__class__
+    return any(hasattr(kind, name) for name in ("read", "getvalue", "fetchone")) and not hasattr(value, "headers")

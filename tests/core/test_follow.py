@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import http.client
+import io
 import json
+import socket
+import sqlite3
+import tempfile
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -240,6 +246,38 @@ def test_a_response_never_sent_ends_when_it_is_dropped(
     del response
 
     assert eventually(lambda: [record.outcome for record in records] == ["cancelled"])
+
+
+def test_a_file_ends_the_run(tracking: Tracking, records: list[RunRecord]) -> None:
+    """A file or a database cursor is returned unchanged and unread, and ends the run."""
+
+    @track_ai(config_key="chat", tracking=tracking)
+    def give(result: object) -> object:
+        return result
+
+    with (
+        tempfile.TemporaryFile() as file,
+        tempfile.SpooledTemporaryFile() as spooled,
+        closing(sqlite3.connect(":memory:")) as database,
+    ):
+        results: list[Any] = [io.BytesIO(b"Hello"), io.StringIO("Hello"), file, spooled, database.execute("select 1")]
+        assert all(give(result) is result for result in results)
+        assert [record.outcome for record in records] == ["success"] * 5
+        assert (results[0].read(), results[-1].fetchone()) == (b"Hello", (1,))
+
+
+def test_lines_of_an_http_response_are_followed(tracking: Tracking, records: list[RunRecord]) -> None:
+    """The body of an HTTP response is a stream of its lines, although it can be read like a file."""
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(f"HTTP/1.1 200 OK\r\nContent-Length: {len(CHUNK)}\r\n\r\n{CHUNK}".encode())
+        response = http.client.HTTPResponse(ours)
+        response.begin()
+        lines = track_ai(config_key="chat", tracking=tracking)(lambda: response)()
+        assert records == []
+        assert b"".join(lines) == CHUNK.encode()
+
+    assert [(record.outcome, record.response_model) for record in records] == [("success", "m")]
 
 
 class Closable:
