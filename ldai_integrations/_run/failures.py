@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import traceback
 from collections.abc import Iterator
 
 from .._diagnostics import is_from_signal, raise_if_from_signal
@@ -15,6 +16,8 @@ _CLIENT_GONE = {
     ("werkzeug", "ClientDisconnected"),
     ("starlette", "WebSocketDisconnect"),
 }
+# Where aiohttp's server writes. The class of its exception is also that of a broken connection to a provider.
+_SERVER_WRITES = ("aiohttp.web_response", "aiohttp.web_ws")
 
 # The crash of an extension module that is written in Rust. It is not an ``Exception`` either, but a failure.
 _CRASHES = {("pyo3_runtime", "PanicException")}
@@ -53,7 +56,7 @@ def is_cancellation(exc: BaseException) -> bool:
         return True
     if isinstance(exc, SystemExit):  # on another thread, it ends the thread and not the process
         return threading.current_thread() is threading.main_thread()
-    return any(origin_of(cls) in _STOPPED or origin_of(cls) in _CLIENT_GONE for cls in type(exc).__mro__)
+    return _is_client_gone(exc) or any(origin_of(cls) in _STOPPED for cls in type(exc).__mro__)
 
 
 def is_control_flow(exc: BaseException) -> bool:
@@ -71,12 +74,19 @@ def is_disconnect(exc: BaseException) -> bool:
     """Return whether an exception means that the client has left, or was raised while such an exception was handled."""
     causes = [exc]
     for cause in causes:  # which become more: an exception may come from the group that it is in
-        if any(origin_of(cls) in _CLIENT_GONE for cls in type(cause).__mro__):
+        if _is_client_gone(cause):
             return True
         for one in (cause.__context__, *_members(cause)):
             if one is not None and len(causes) < _MOST_CAUSES and all(one is not known for known in causes):
                 causes.append(one)
     return False
+
+
+def _is_client_gone(exc: BaseException) -> bool:
+    if isinstance(exc, ConnectionResetError):
+        modules = (frame.f_globals.get("__name__") for frame, _line in traceback.walk_tb(exc.__traceback__))
+        return any(module in _SERVER_WRITES for module in modules)
+    return any(origin_of(cls) in _CLIENT_GONE for cls in type(exc).__mro__)
 
 
 def may_be_billed(exc: BaseException) -> bool:

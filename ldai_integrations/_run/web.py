@@ -61,7 +61,7 @@ def status_of_exception(exc: BaseException) -> int | None:
 
 def _is_for_browser(kind: type) -> bool:
     """Return whether a class is that of responses that a server sends, and not of those that a client gets."""
-    return hasattr(kind, "set_cookie")
+    return hasattr(kind, "set_cookie") or hasattr(kind, "add_cookie")
 
 
 def status_of_response(result: object) -> int | None:
@@ -77,10 +77,16 @@ def status_of_response(result: object) -> int | None:
         if status is None:
             status = 200 if looks_like_stream(result[0]) else status_of_response(result[0])
         return status
-    status = as_status(getattr(result, "status_code", None))
+    status = _own_status(result)
     if status is None or hasattr(result, "headers") or callable(result):
         return status
     return status if origin_of(type(result))[0] in _WEB_PACKAGES else None
+
+
+def _own_status(value: object) -> int | None:
+    """Return the status that an object carries; aiohttp and Sanic have another name for it, as HTTP clients have."""
+    status = as_status(getattr(value, "status_code", None))
+    return as_status(getattr(value, "status", None)) if status is None and _is_for_browser(type(value)) else status
 
 
 def responses_among(args: tuple[object, ...], kwargs: Mapping[str, object]) -> Responses:
@@ -89,12 +95,12 @@ def responses_among(args: tuple[object, ...], kwargs: Mapping[str, object]) -> R
     FastAPI and Falcon pass the response to the handler, which may set another status.
     """
     arguments = (*args, *kwargs.values())
-    return [(one, as_status(getattr(one, "status_code", None))) for one in arguments if _is_for_browser(type(one))]
+    return [(one, _own_status(one)) for one in arguments if _is_for_browser(type(one))]
 
 
 def status_set_in(responses: Responses) -> int | None:
     """Return the status that a handler has set in one of its arguments; ``None`` if it has set none."""
-    statuses = ((as_status(getattr(response, "status_code", None)), before) for response, before in responses)
+    statuses = ((_own_status(response), before) for response, before in responses)
     return next((status for status, before in statuses if status != before), None)
 
 

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import AsyncIterator, Callable, Generator, Iterator
 from contextlib import closing
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 import falcon
@@ -92,6 +93,20 @@ def test_an_awaitable_object_stays_what_it_is(
     assert "returned an object of type Awaitable that can be awaited" in caplog.text
 
 
+class WebSocketResponse:
+    """What handlers of aiohttp's websockets return when the connection is closed. The tests do not have aiohttp."""
+
+    def __init__(self, _body: object = None, status: int = 101) -> None:
+        self.status = status
+        self.headers: dict[str, str] = {}
+
+    def set_cookie(self) -> None:
+        """Set a cookie."""
+
+    async def __anext__(self) -> bytes:
+        raise StopAsyncIteration
+
+
 def ninja_status(_body: object, status: int) -> Any:
     """Return what handlers of Django Ninja return for a status. The tests do not have this package."""
     return type("Status", (), {"__module__": "ninja.responses", "status_code": status})()
@@ -100,7 +115,7 @@ def ninja_status(_body: object, status: int) -> Any:
 @pytest.mark.parametrize(
     ("status", "outcome"), [(200, "success"), (404, "discarded"), (429, "discarded"), (502, "error")]
 )
-@pytest.mark.parametrize("make", [Response, ninja_status])
+@pytest.mark.parametrize("make", [Response, ninja_status, WebSocketResponse])
 def test_the_status_of_a_response(
     tracking: Tracking, records: list[RunRecord], make: Any, status: int, outcome: str
 ) -> None:
@@ -278,6 +293,32 @@ def test_lines_of_an_http_response_are_followed(tracking: Tracking, records: lis
         assert b"".join(lines) == CHUNK.encode()
 
     assert [(record.outcome, record.response_model) for record in records] == [("success", "m")]
+
+
+def test_a_websocket_that_was_served_is_not_followed(tracking: Tracking, records: list[RunRecord]) -> None:
+    """The connection of an aiohttp handler is over when the handler returns it, so that its run ends."""
+    served = WebSocketResponse()
+
+    assert track_ai(config_key="chat", tracking=tracking)(lambda: served)() is served
+    assert [record.outcome for record in records] == ["success"]
+
+
+@pytest.mark.parametrize(
+    ("module", "outcome"), [("aiohttp.web_response", "cancelled"), ("aiohttp.web_ws", "cancelled"), ("chat", "error")]
+)
+def test_a_client_that_leaves_aiohttps_server(
+    tracking: Tracking, records: list[RunRecord], module: str, outcome: str
+) -> None:
+    """A broken connection cancels the run if aiohttp's server wrote to it, and is an error elsewhere."""
+
+    def fail() -> None:
+        raise ConnectionResetError("Cannot write to closing transport")
+
+    write = FunctionType(fail.__code__, {"__name__": module})
+    with pytest.raises(ConnectionResetError):
+        track_ai(config_key="chat", tracking=tracking)(lambda: write())()
+
+    assert [record.outcome for record in records] == [outcome]
 
 
 class Closable:
