@@ -56,6 +56,8 @@ class EventStreams:
         self._last: dict[object, CallReader] = {}
         self._newest: CallReader | None = None
         self._seen_once: set[str] = set()
+        # Whether the line ``[DONE]`` was the last one of a stream.
+        self._is_done = False
         # The streams without an id: the beginning of the text of each, or ``None`` while it has no output.
         self._unnamed: dict[CallReader, str | None] = {}
 
@@ -87,6 +89,8 @@ class EventStreams:
         may_have_usage = bool(event.ids) and event.usage is None  # in an event that follows
         if (event.finish_reasons and not may_have_usage) or event.error or has_usage_only:
             return "response"
+        if self._is_done and is_line and event.usage is not None and not (event.is_start or event.has_output):
+            return "nowhere"  # figures that a gateway adds to the stream that has ended
         return "new stream" if event.is_start or event != Reading() else "nowhere"
 
     def _find(self, event: Reading, *, is_line: bool) -> CallReader | None:
@@ -134,6 +138,7 @@ class EventStreams:
 
     def add(self, event: Reading, stream: CallReader) -> None:
         """Add a stream, of which this is the first event."""
+        self._is_done = False
         self._by_id.update(dict.fromkeys(event.ids, stream))
         if not event.ids:
             self._unnamed[stream] = event.text if event.has_output else None
@@ -155,6 +160,7 @@ class EventStreams:
             self._last = {worker: stream for worker, stream in self._last.items() if stream not in ended}
             if self._newest in ended:
                 self._newest = None
+            self._is_done = True
 
 
 def find_worker() -> object:

@@ -77,6 +77,7 @@ class CallDraft:
         spoke_at, reported_at: The number of the last event with output, and of the last one with a usage object that
             is not a part of LangChain's.
         no_usage_follows: Whether the provider sends no usage after the finish reason, so that nobody waits for it.
+        is_done: Whether the line ``[DONE]`` has ended the stream. Some gateways send figures of their own after it.
         service_tier: The tier that served the request, in the provider's words.
         cost: What a gateway or the provider says that the call costs.
         billed: The tokens that Cohere bills.
@@ -105,6 +106,7 @@ class CallDraft:
     spoke_at: int = 0
     reported_at: int = 0
     no_usage_follows: bool = False
+    is_done: bool = False
     service_tier: str = ""
     cost: Decimal | None = None
     billed: Usage | None = None

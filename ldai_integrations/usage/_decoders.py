@@ -198,7 +198,10 @@ class SSEReader:
     def _dispatch(self) -> bool:
         data, event = "\n".join(self._data), self._event
         self._data, self._data_size, self._event = [], 0, ""
-        if not data or data == "[DONE]":
+        if not data:
+            return False
+        if data == "[DONE]":
+            self._reader.feed(data)
             return False
         if event != "error":
             return self._read_payload(data)

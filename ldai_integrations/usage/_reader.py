@@ -50,6 +50,8 @@ _HOLDERS = (
 )
 # Lines of Server-Sent Events that only providers send.
 _MARK = re.compile(r"data: ?\[DONE\]|event: ?(response\.|message_|content_block_|ping)")
+# The line that ends a stream of chat completions.
+_DONE = "[DONE]"
 # Fields of which an envelope that is a dict has at least one.
 _ENVELOPE = frozenset(("event", "chunk", "bytes"))
 # Fields that hold a list of responses: Haystack's replies, openai-agents' and others' lists.
@@ -190,7 +192,10 @@ class StreamReader:
             return self._read(event, depth)
         known = False
         for one in _events_in_lines(event):
-            known |= self._read(one, depth)
+            if one == _DONE:
+                self._draft.call.is_done = True
+            else:
+                known |= self._read(one, depth)
         return known
 
     def _read(self, event: Any, depth: int) -> bool:
@@ -346,13 +351,15 @@ def _decoded(lines: object) -> str:
 
 
 def _events_in_lines(lines: Any) -> Iterator[object]:
-    """Yield the JSON objects in lines of Server-Sent Events or NDJSON."""
+    """Yield the JSON objects in lines of Server-Sent Events or NDJSON, and the line ``[DONE]``."""
     if len(lines) > _LONGEST_JSON:
         return
     for line in _decoded(lines).replace("\r", "\n").split("\n"):
         data = line.removeprefix("data:").strip()
         if data.startswith("{"):
             yield _parse_json(data)
+        elif data == _DONE:
+            yield _DONE
 
 
 def _is_database_row(value: object) -> bool:

@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any
 
+import httpx
 import pytest
 
 from ldai_integrations import Run, track_ai
@@ -358,6 +359,29 @@ def test_a_list_of_lines(
     record = runs.wait()[0]
     assert record.calls == 1
     assert is_exact(record)
+
+
+@pytest.mark.parametrize("form", ["lines", "list", "iterator", "response"])
+def test_what_follows_the_end(form: str, runs: RecordingSink) -> None:
+    """Figures that a gateway sends after ``[DONE]`` are not part of the response. Another stream may follow."""
+    usage = {"prompt_tokens": 9, "completion_tokens": 9, "total_tokens": 18}
+    figures = {"id": "gw", "object": "chat.completion.chunk", "model": "gw", "choices": [], "usage": usage}
+    lines = [line for name in ("c1", "c2") for line in (*openai_lines(name), "", f"data: {json.dumps(figures)}", "")]
+    with track_ai(config_key="chat") as run:
+        if form == "list":
+            run.observe(lines)
+        elif form == "response":
+            body = "\n".join(lines)
+            run.observe(httpx.Response(200, headers={"content-type": "text/event-stream"}, text=body))
+        elif form == "iterator":
+            list(run.observe(iter(lines)))
+        else:
+            for line in lines:
+                run.observe(line)
+
+    record = runs.wait()[0]
+    assert is_exact(record, calls=2)
+    assert record.response_model == "m"
 
 
 def test_the_data_of_events(launchdarkly: OfflineLaunchDarkly, runs: RecordingSink) -> None:

@@ -45,6 +45,8 @@ def read_chat(event: object, draft: Draft) -> bool:
         draft.begin(name, whole=True)
     elif draft.call.finished_at and _answers_again(choices, draft.call, name):
         draft.begin_next()
+    elif draft.call.is_done and draft.call.has_usage:
+        return True
     # The last frame of some streams contains the whole answer again.
     repeats = is_whole and draft.call.has_content
     if not draft.call.ids:
