@@ -55,6 +55,8 @@ class EventStreams:
         self._by_id: dict[str, CallReader] = {}
         self._last: dict[object, CallReader] = {}
         self._newest: CallReader | None = None
+        # The last event of each thread or task, and what was read of it.
+        self._last_event: dict[object, tuple[object, Reading]] = {}
         self._seen_once: set[str] = set()
         # Whether the line ``[DONE]`` was the last one of a stream.
         self._is_done = False
@@ -66,6 +68,15 @@ class EventStreams:
         """The last stream of this thread or task, if its end has not been noted."""
         own = self._last.get(find_worker())
         return None if own is None or own.is_complete else own
+
+    def is_copy(self, event: object, reading: Reading) -> bool:
+        """Return whether an event is the last one of this thread or task again, which two functions have observed.
+
+        It is the same object, or it has the same content in another form, such as the line of a chunk.
+        """
+        last, before = self._last_event.get(find_worker(), (None, None))
+        has_other_form = last.__class__ is not event.__class__ and (reading != Reading() or reading.is_start)
+        return before == reading and (last is event or has_other_form)
 
     def place_of(self, event: Reading, *, is_line: bool) -> CallReader | Literal["new stream", "response", "nowhere"]:
         """Return where an event belongs: to a known stream, to a new one, or to none; or it is a response by itself.
@@ -143,9 +154,15 @@ class EventStreams:
         if not event.ids:
             self._unnamed[stream] = event.text if event.has_output else None
 
-    def note_event(self, stream: CallReader) -> None:
+    def note_event(self, event: object, reading: Reading, stream: CallReader) -> None:
         """Note that this thread or task observes an event of a stream."""
-        self._newest = self._last[find_worker()] = stream
+        worker = find_worker()
+        self._newest = self._last[worker] = stream
+        self._last_event[worker] = event, reading
+
+    def note_failure(self) -> None:
+        """Note an exception: the same event may be that of another stream."""
+        self._last_event.pop(find_worker(), None)
 
     def note_done(self) -> None:
         """Note the line ``[DONE]``: what follows does not belong to the stream that has ended, whatever its id is."""

@@ -82,6 +82,7 @@ def observe(run: RunState, response: object, call: ProviderCall) -> Any:
 def _observe_failure(run: RunState, exc: BaseException, call: ProviderCall) -> None:
     """Note the exception of a call, unless the exception or its HTTP response has been seen."""
     ledger, broken = run.ledger, run.ledger.events.open
+    ledger.events.note_failure()
     before = next((one for one in reversed(list(ledger)) if one is not call), None)
     if ledger.knows(exc) or ledger.knows(vars(exc).get("response")):
         ledger.withdraw(call)

@@ -282,7 +282,7 @@ class Observer(StreamHooks):
         """Take an event of a stream whose events are observed one by one; return whether it is one."""
         streams = self._ledger.events
         with streams.lock:
-            stream = streams.place_of(reading, is_line=is_line)
+            stream = "nowhere" if streams.is_copy(event, reading) else streams.place_of(reading, is_line=is_line)
             if stream == "response":
                 return False
             if stream == "new stream":
@@ -294,7 +294,7 @@ class Observer(StreamHooks):
             else:
                 self._ledger.withdraw(self._call)
             if stream != "nowhere":
-                streams.note_event(stream)
+                streams.note_event(event, reading, stream)
                 stream.on_item(event)
                 if reading.finish_reasons:
                     stream.on_end(None)

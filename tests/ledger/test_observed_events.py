@@ -7,6 +7,7 @@ import json
 from collections.abc import AsyncIterator, Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from operator import methodcaller
 from types import SimpleNamespace
 from typing import Any, ClassVar
 
@@ -327,6 +328,32 @@ def test_a_failure_after_lines(runs: RecordingSink) -> None:
         run.observe(ConnectionError())
     record = runs.wait()[0]
     assert (record.calls, record.failed_calls, record.outcome) == (2, 1, "error")
+
+
+@pytest.mark.parametrize("events", ONE_BY_ONE.values(), ids=ONE_BY_ONE)
+@pytest.mark.parametrize("copy", [lambda event: event, json.dumps, lambda event: SimpleNamespace(**event), as_line])
+def test_events_that_two_functions_observe(copy: Callable[[Any], Any], events: Events, runs: RecordingSink) -> None:
+    """An event counts once if a second function observes it as well, as the same object or in another form."""
+    with track_ai(config_key="chat") as run:
+        for event in events:
+            run.observe(event)
+            run.observe(copy(event))
+    assert is_exact(runs.wait()[0])
+
+
+@pytest.mark.parametrize("copy", [lambda chunk: chunk, methodcaller("model_dump"), methodcaller("model_dump_json")])
+@pytest.mark.parametrize("asks", [True, False], ids=["with usage", "without usage"])
+def test_chunks_of_a_wrapped_client_that_two_functions_observe(
+    asks: bool, copy: Callable[[Any], Any], provider: Provider, openai: Any, runs: RecordingSink
+) -> None:
+    """The same for the chunks of a wrapped client, whether or not the application asks for the usage."""
+    options: dict[str, Any] = {"stream_options": {"include_usage": True}} if asks else {}
+    client = wrap_client(openai, include_usage="always")
+    with track_ai(config_key="chat") as run:
+        for chunk in client.chat.completions.create(model="gpt-4o-mini", messages=ASK, stream=True, **options):
+            run.observe(run.observe(chunk))
+            run.observe(copy(chunk))
+    assert is_exact(runs.wait()[0])
 
 
 def test_chunks_of_a_wrapped_client(provider: Provider, openai: Any, runs: RecordingSink) -> None:
