@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import concurrent.futures.thread  # noqa: F401  # otherwise asyncio imports it in the first request
 import sys
 import threading
 import weakref
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from .._diagnostics import Diagnostics
+from .._locks import NO_PROCESS, forks
 from ..delivery import start_thread
 
 T = TypeVar("T")
@@ -158,6 +159,35 @@ async def call_off_loop(call: Callable[[], T], *, timeout: float | None = None) 
             return await anyio.to_thread.run_sync(call, abandon_on_cancel=timeout is not None)
         raise asyncio.TimeoutError from None
     return await asyncio.wait_for(loop.run_in_executor(None, call), timeout)
+
+
+class Threads:
+    """A few threads for blocking calls that may hang. Those of :func:`call_off_loop` are the application's, too.
+
+    They start when they are needed, and anew in a forked child. The process does not end before the calls that run.
+
+    Args:
+        most: How many threads there may be. Further calls wait for their turn.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._made_in = NO_PROCESS
+
+    async def call(self, call: Callable[[], T]) -> T:
+        """Call a blocking function on a thread and wait for it without blocking the event loop, asyncio's or Trio's."""
+        if self._made_in != forks.count:
+            self._executor, self._limiter = ThreadPoolExecutor(self._most, "ldai-threads"), None
+            self._made_in = forks.count
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:
+            import anyio
+            import anyio.to_thread
+
+            self._limiter = self._limiter or anyio.CapacityLimiter(self._most)
+            return await anyio.to_thread.run_sync(call, limiter=self._limiter)
+        return await loop.run_in_executor(self._executor, call)
 
 
 async def sleep(seconds: float) -> None:

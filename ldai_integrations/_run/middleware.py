@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 import itertools
+import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from types import FunctionType
@@ -19,7 +21,7 @@ from ..exceptions import ConfigurationError
 from ..feedback import Answer, Feedback, Secret
 from ..records import Mode
 from ..visitors import Visitor, Visitors
-from .background import call_off_loop
+from .background import Threads
 from .context import RequestScope, Services, current_scope, get_current
 from .options import RunOptions, check_ld_context, check_takes_request, check_variables, variables_for
 from .state import RunState, open_run, run_in
@@ -28,6 +30,8 @@ from .web import method_of, path_of
 
 # After so many requests without a provider call, there may be one that nobody sees.
 _MANY_REQUESTS = 20
+# So many votes of asynchronous applications wait for the store at a time, and the others so long for their turn.
+_MOST_THREADS, _TURN_SECONDS = 4, 5.0
 # The functions that ``track_ai`` decorates, as they were before.
 _decorated: set[ref[FunctionType]] = set()
 
@@ -214,6 +218,7 @@ class VoteEndpoint:
         self._services = services
         self._ld_context = ld_context
         self._feedback: Feedback = services.feedback
+        self._threads = Threads(_MOST_THREADS)
 
     def refuse(self, method: str, client: str, length: int) -> Answer | None:
         """Return the answer to a request whose body need not be read, or ``None``. Call it first."""
@@ -225,13 +230,14 @@ class VoteEndpoint:
         self, request: object, fields: Mapping[str, object], client: str, *, is_multiprocess: bool | None
     ) -> Answer:
         """Take the vote of a request that was read. May wait for the store of votes."""
-        return self._vote(self._scope_of(request), fields, client, is_multiprocess)
+        return self._vote(self._scope_of(request), fields, client, is_multiprocess, math.inf)
 
     async def avote(self, request: object, fields: Mapping[str, object], client: str) -> Answer:
         """Take the vote of a request without blocking the event loop."""
         scope = self._scope_of(request)
         _ = scope.ld_context  # determined here, where the application's own context variables are
-        return await call_off_loop(lambda: self._vote(scope, fields, client, None))
+        until = time.monotonic() + _TURN_SECONDS
+        return await self._threads.call(lambda: self._vote(scope, fields, client, None, until))
 
     def keep_out_of_runs(self) -> None:
         """Discard the run that a middleware has opened for this request: no generation takes place."""
@@ -241,12 +247,14 @@ class VoteEndpoint:
             current = current.parent
 
     def _vote(
-        self, scope: RequestScope, fields: Mapping[str, object], client: str, is_multiprocess: bool | None
+        self, scope: RequestScope, fields: Mapping[str, object], client: str, is_multiprocess: bool | None, until: float
     ) -> Answer:
         """Take a vote. The process ends before the store has it, or after its event is sent."""
         exits.begin_report()
         try:
-            return self._feedback.vote(fields, lambda: self._voter(scope), client, is_multiprocess=is_multiprocess)
+            return self._feedback.vote(
+                fields, lambda: self._voter(scope), client, is_multiprocess=is_multiprocess, until=until
+            )
         finally:
             exits.end_report()
 

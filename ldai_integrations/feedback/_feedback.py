@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, get_args
@@ -147,6 +149,7 @@ class Feedback:
         client: str,
         *,
         is_multiprocess: bool | None = None,
+        until: float = math.inf,
     ) -> Answer:
         """Count one vote. It may wait for the store, so do not call it on an event loop.
 
@@ -156,10 +159,13 @@ class Feedback:
             client: The address of the client; empty if the server does not know it.
             is_multiprocess: Whether other processes take votes, too, as WSGI servers say it in ``wsgi.multiprocess``;
                 ``None`` if the server does not say it.
+            until: When it is too late to ask the store, on the monotonic clock: others have waited for it too long.
         """
         assert self._tokens is not None, "an endpoint calls require_secret when it is made"
         self._warn_of_workers(is_multiprocess)
         try:
+            if time.monotonic() > until:
+                raise TimeoutError("the votes before this one took too long")
             wait = self._limit.seconds_to_wait(client)
             return too_many(wait) if wait else self._count(self._tokens, fields, ld_context)
         except Exception as exc:  # of the store, or of the client

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import sqlite3
+import threading
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import anyio
+import anyio.to_thread
 import flask
 import pytest
 from ldai import LDAIClient
@@ -17,12 +22,14 @@ from ldai.tracker import FeedbackKind
 from ldclient import Context, LDClient
 
 from ldai_integrations import Settings, Tracking, current_run, track_ai
+from ldai_integrations.asgi import ASGIFeedback
 from ldai_integrations.feedback import MemoryStore
 from ldai_integrations.flask import AITracking, feedback_blueprint, get_tracking
 from ldai_integrations.tracking import services_of
 from ldai_integrations.wsgi import WSGIFeedback
 
 from ..conftest import Events
+from ..integrations.asgi_calls import acall, http_scope
 from .cases import signed, vote
 from .conftest import feedback_settings
 
@@ -119,6 +126,78 @@ def test_a_locked_file_does_not_stop_the_start(client: LDClient, tmp_path: Path)
     assert get_tracking(browser.application).stats().diagnostics == {"feedback store": 1}
     token = browser.get("/token").text
     assert browser.post("/feedback", json={"token": token, "kind": "positive"}).status_code == 204
+
+
+class Hanging(MemoryStore):
+    """A store that answers nobody until it is released."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.is_free = threading.Event()
+        self.asked: list[str] = []
+
+    def keep(self, run_id: str, kind: str, *, seconds: int) -> str | None:
+        """Store a vote."""
+        self.asked.append(run_id)
+        self.is_free.wait(20)
+        return super().keep(run_id, kind, seconds=seconds)
+
+
+async def status_of_vote(endpoint: ASGIFeedback) -> int:
+    """Send a vote and return the status of its answer."""
+    request = vote(signed())
+    headers = [(name.lower().encode(), value.encode()) for name, value in request.headers.items()]
+    scope = http_scope("/feedback", method="POST", headers=headers)
+    [first, _] = await acall(endpoint, scope, [{"type": "http.request", "body": request.body}])
+    return int(first["status"])
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_votes_leave_the_threads_of_the_application_alone(client: LDClient, backend: str) -> None:
+    """While the store hangs, four votes wait for it, and the others for these. Once it answers, all of them count."""
+    pytest.importorskip(backend)
+    store = Hanging()
+    tracking = Tracking(client, settings=Settings(feedback=feedback_settings(store=store)))
+    endpoint = ASGIFeedback(tracking, ld_context=lambda _scope: Context.create("ada"))
+    statuses: Counter[int] = Counter()
+
+    async def send() -> None:
+        statuses[await status_of_vote(endpoint)] += 1
+
+    async def main() -> None:
+        async with anyio.create_task_group() as tasks:
+            for _ in range(50):  # more than the default threads of either
+                tasks.start_soon(send)
+            while len(store.asked) < 4:
+                await anyio.sleep(0.01)
+            with anyio.fail_after(3):
+                if backend == "asyncio":
+                    await asyncio.to_thread(int)
+                await anyio.to_thread.run_sync(int)
+            assert len(store.asked) == 4
+            store.is_free.set()
+
+    anyio.run(main, backend=backend)
+    assert statuses == {204: 50}
+
+
+def test_a_vote_that_waits_too_long_is_refused(client: LDClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A vote that has no turn with the store in time gets 503, without asking it. It can be sent again."""
+    monkeypatch.setattr("ldai_integrations._run.middleware._TURN_SECONDS", 0.05)
+    store = Hanging()
+    tracking = Tracking(client, settings=Settings(feedback=feedback_settings(store=store)))
+    endpoint = ASGIFeedback(tracking, ld_context=lambda _scope: Context.create("ada"))
+
+    async def main() -> list[int]:
+        votes = [asyncio.create_task(status_of_vote(endpoint)) for _ in range(10)]
+        await asyncio.sleep(0.2)
+        store.is_free.set()
+        return [*await asyncio.gather(*votes), await status_of_vote(endpoint)]
+
+    statuses = asyncio.run(main())
+    assert sorted(statuses[:10]) == [204] * 4 + [503] * 6
+    assert statuses[10] == 204
+    assert len(store.asked) == 5
 
 
 def test_an_endpoint_without_a_context_is_logged_once(client: LDClient, caplog: pytest.LogCaptureFixture) -> None:
