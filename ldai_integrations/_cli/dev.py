@@ -9,7 +9,7 @@ import os
 import signal
 import sqlite3
 import sys
-import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timezone
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from ..devserver import DevServer
 
 DEFAULT_PORT = 8765
+# How long the command serves on after a signal at most.
+_POLL_SECONDS = 0.1
 PORT = number_argument(int, lambda port: 0 <= port <= 65535, "a port, 0 to 65535")
 
 
@@ -62,7 +64,7 @@ def run(args: argparse.Namespace) -> int:
         return fail(f"{path} does not exist; write a file with `ldai init {path}`, or correct the path")
     configs = path if path is not None else json.loads(read_sample())
     prices = _load_prices()
-    with _print_log("ldai_integrations.devserver"), _handle_stop_signals() as stop, ExitStack() as running:
+    with _print_log("ldai_integrations.devserver"), _handle_stop_signals() as received, ExitStack() as running:
         try:
             server = running.enter_context(
                 DevServer(configs, db=args.db, host=args.host, port=args.port, sdk_key=args.sdk_key, list_prices=prices)
@@ -78,9 +80,8 @@ def run(args: argparse.Namespace) -> int:
         except OSError as problem:
             return fail(f"{args.host} port {args.port}: {problem.strerror}; choose another with --port")
         _print_introduction(server, args, path, list_prices=prices is not None)
-        # On Windows, Python handles Ctrl-C between two waits only.
-        while not stop.wait(0.5):
-            pass
+        while not received:
+            time.sleep(_POLL_SECONDS)
     return 0
 
 
@@ -153,12 +154,15 @@ def _print_log(name: str) -> Iterator[None]:
 
 
 @contextmanager
-def _handle_stop_signals() -> Iterator[threading.Event]:
-    """Set an event on Ctrl-C and SIGTERM."""
-    stop = threading.Event()
-    former = {number: signal.signal(number, lambda *_: stop.set()) for number in (signal.SIGINT, signal.SIGTERM)}
+def _handle_stop_signals() -> Iterator[list[int]]:
+    """Give a list that gets Ctrl-C and SIGTERM. To append takes no lock, which the interrupted thread might hold."""
+    received: list[int] = []
+    former = {
+        number: signal.signal(number, lambda number, _frame: received.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
     try:
-        yield stop
+        yield received
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)

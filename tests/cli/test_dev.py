@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -110,6 +111,24 @@ def test_dev_in_this_process(
     output = capsys.readouterr().out
     assert "flags.db" in output
     assert "http_proxy" not in output
+
+
+def test_a_signal_waits_for_no_lock(configs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal may interrupt the main thread while it holds a lock, so its handler must not set an event."""
+    set_event = threading.Event.set
+
+    def set_elsewhere(event: threading.Event) -> None:
+        assert threading.current_thread() is not threading.main_thread()
+        set_event(event)
+
+    def end(_server: DevServer) -> list[Any]:
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Event, "set", set_elsewhere)
+            os.kill(os.getpid(), signal.SIGTERM)
+        return []
+
+    monkeypatch.setattr(DevServer, "ai_configs", property(end))
+    assert cli.main(["dev", "--configs", str(configs), "--port", "0"]) == 0
 
 
 def failure(capsys: pytest.CaptureFixture[str], *arguments: Any) -> str:
