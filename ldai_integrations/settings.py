@@ -43,6 +43,13 @@ _MIN_SECRET_CHARS = 16
 #: How the address of an SQLite file begins, and those of Redis as redis.Redis.from_url takes them.
 SQLITE = "sqlite:///"
 _STORES = (SQLITE, "redis://", "rediss://", "unix://")
+# The headers of responses in RFC 9110 to 9113 (HTTP) and 6265 (cookies). A token would change what they say.
+_HEADERS_OF_HTTP = (
+    "accept|accept-encoding|accept-ranges|age|allow|authentication-info|cache-control|close|connection|content-encoding|"
+    "content-language|content-length|content-location|content-range|content-type|date|etag|expires|keep-alive|"
+    "last-modified|location|mime-version|pragma|proxy-authenticate|proxy-authentication-info|proxy-connection|"
+    "retry-after|server|set-cookie|trailer|transfer-encoding|upgrade|vary|via|warning|www-authenticate"
+)
 # usage keeps at most 262,144 characters of a streamed answer.
 _MAX_JUDGED_CHARS = 250_000
 _FRAMEWORKS: tuple[Framework, ...] = get_args(Framework)
@@ -87,6 +94,10 @@ def _problem_with_store(store: object) -> str | None:
     return None
 
 
+_HEADER = pattern(
+    f"(?ai)(?!({_HEADERS_OF_HTTP})$)[a-z0-9-]+",
+    "letters, digits and hyphens, but not the name of a header of HTTP itself",
+)
 _SECRETS = Kind("one or several secrets", split, problem=_problem_with_secrets)
 _STORE = Kind("the address of a store", str, problem=_problem_with_store)
 
@@ -103,8 +114,8 @@ class FeedbackSettings:
             several, of which the last one signs and all are accepted. Without it, the ``SECRET_KEY`` of Flask or Django
             is used, with its fallbacks.
         max_age: For how many seconds a token is valid, from 1 second to 90 days.
-        header: The name of the response header with the token, such as ``"X-Feedback-Token"``. Without a name, no
-            header is added.
+        header: The name of the response header with the token, such as ``"X-Feedback-Token"``. The headers of HTTP
+            itself are refused. Without a name, no header is added.
         event: The name of the Server-Sent Event with the token at the end of a streamed answer, such as
             ``"feedback"``. Without a name, no event is added.
         store: Where the first vote of each run and the rate limit are stored: ``"sqlite:///votes.db"`` for the workers
@@ -120,7 +131,7 @@ class FeedbackSettings:
     config_keys: Collection[str]
     secret: Secret | Sequence[Secret] | None = option(None, _SECRETS, "LDAI_FEEDBACK_SECRET")
     max_age: int = option(7 * DAY, whole(1, 90 * DAY, "seconds"), "LDAI_FEEDBACK_MAX_AGE")
-    header: str | None = option(None, pattern("[A-Za-z0-9-]+", "letters, digits and hyphens"), "LDAI_FEEDBACK_HEADER")
+    header: str | None = option(None, _HEADER, "LDAI_FEEDBACK_HEADER")
     event: str | None = option(
         None, pattern("[A-Za-z0-9_.-]+", "letters, digits, hyphens, dots and underscores"), "LDAI_FEEDBACK_EVENT"
     )

@@ -45,6 +45,14 @@ from .cases import SECRET
         ({"header": "X Token"}, "header is 'X Token'"),
         ({"header": "X-Token\r\nSet-Cookie"}, "header is"),
         ({"header": ""}, "header is ''"),
+        ({"header": "X-\N{KELVIN SIGN}"}, "header is"),
+        *(
+            (
+                {"header": name},
+                f"header is '{name}'; use letters, digits and hyphens, but not the name of a header of HTTP",
+            )
+            for name in ("Content-Length", "transfer-encoding", "Set-Cookie", "LOCATION", "Connection")
+        ),
         ({"event": "a\nb"}, "event is"),
         ({"store": {}}, "store is of type dict"),
         ({"store": "hunter2.db"}, "store is not the address of a store"),
