@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import socket
 import sqlite3
 from collections.abc import Callable, Mapping
@@ -18,7 +19,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.staticfiles import StaticFiles
 
-from .._files import is_locked
+from .._files import is_locked, is_special
 from ..exceptions import ConfigurationError
 from ._api import inspection, metrics
 from ._checks import AIConfig, Payload, Problem, check_mapping, list_ai_configs
@@ -64,7 +65,7 @@ class DevServer:
 
     Raises:
         FlagFileError: The flags cannot be served. The message names each flag and field.
-        ConfigurationError: The SDK key is empty.
+        ConfigurationError: No SDK can send the SDK key, or the database is not a file.
         ValueError: The host is not a loopback address.
     """
 
@@ -84,6 +85,12 @@ class DevServer:
             )
         if sdk_key is not None and not sdk_key.strip():
             raise ConfigurationError("sdk_key is empty; give the key that applications must send, or None for any key")
+        if sdk_key is not None and not re.fullmatch("[!-~]+", sdk_key):
+            raise ConfigurationError("sdk_key has characters that no SDK sends; use ASCII without spaces")
+        if db is not None and is_special(db):
+            raise ConfigurationError(
+                f"db is {str(db)!r}, which SQLite takes for no file; give a path, or leave it out for memory"
+            )
         self._file: FlagFile | None = None
         if isinstance(configs, Path):
             self._file = FlagFile(configs)

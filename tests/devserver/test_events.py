@@ -11,6 +11,7 @@ import threading
 import time
 import uuid
 from contextlib import closing
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -27,7 +28,6 @@ from .samples import FLAGS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from .conftest import Connect
 
@@ -115,6 +115,22 @@ def test_an_empty_key_is_refused(key: str) -> None:
     """A server whose key is empty, as that of an unset variable, would protect nothing. It does not start."""
     with pytest.raises(ConfigurationError, match="sdk_key is empty"):
         DevServer(FLAGS, sdk_key=key)
+
+
+@pytest.mark.parametrize("key", ["sdk-1\r\n", "sdk 1", "clé"])
+def test_a_key_that_no_sdk_sends_is_refused(key: str) -> None:
+    """A server with a key that cannot be in a header would refuse every application. It does not start."""
+    with pytest.raises(ConfigurationError, match="sdk_key has characters that no SDK sends"):
+        DevServer(FLAGS, sdk_key=key)
+
+
+@pytest.mark.parametrize("name", [":memory:", "file:events.db?mode=ro"])
+def test_a_database_that_is_no_file_is_refused(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite takes some names for a database in memory, or for a URI. They leave no file behind."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigurationError, match="which SQLite takes for no file"):
+        DevServer(FLAGS, db=Path(name))
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,7 @@ from .cases import SECRET
         ({"store": "sqlite:///"}, "store is not the address of a store"),
         ({"store": "sqlite:/// "}, "store is not the address of a store"),
         ({"store": "sqlite:///:memory:"}, "in memory, which counts nothing"),
+        ({"store": "sqlite:///file:votes.db"}, "or a URI of SQLite"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(options: dict[str, Any], said: str) -> None:
