@@ -26,6 +26,8 @@ from .stated import Destination, drop
 
 # After so many runs, an application whose LD contexts are all used once is not just being tried out.
 _MANY_RUNS = 100
+# Requests may make up keys. Those of AI Configs have at most 256 characters.
+_MOST_KEYS, _MOST_CHARS_OF_KEY = 10_000, 256
 # Counting this many characters takes about 1 ms. A message and a call take as long as this many, in addition.
 _LONG, _CHARS_OF_MESSAGE, _CHARS_OF_CALL = 16_000, 100, 1_000
 
@@ -141,7 +143,7 @@ class Reporter:
                 run.report_node(None)
             return
         if calls:
-            self._keys_with_calls.add(run.config_key)
+            _remember(run.config_key, self._keys_with_calls)
         if run.parent is not None and (record.calls or record.usage is not None or run.has_nested_usage):
             run.parent.has_nested_usage = True
         evaluations = evaluations_of(run, record, calls) if run.judge_keys and run.sdk_calls is None else []
@@ -165,7 +167,7 @@ class Reporter:
             self._diagnostics.failed("judge", run.config_key, exc)
 
     def _emit(self, run: RunState, record: RunRecord, texts: RunTexts | None) -> None:
-        self._reported_keys.add(record.config_key)
+        _remember(record.config_key, self._reported_keys)
         with self._lock:
             self.runs += 1
         if self._looks_for_stable_contexts:
@@ -209,6 +211,11 @@ def _chars_of(run: RunState) -> int:
     if run.prompt and (chars or not run.ledger):  # otherwise the provider has counted it
         chars += sum(_CHARS_OF_MESSAGE + len(str(message.get("content") or "")) for message in run.prompt)
     return chars
+
+
+def _remember(config_key: str, keys: set[str]) -> None:
+    if len(config_key) <= _MOST_CHARS_OF_KEY and len(keys) < _MOST_KEYS:
+        keys.add(config_key)
 
 
 def _name_of(sink: object) -> str:

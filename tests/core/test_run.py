@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
+import tracemalloc
 import uuid
 import weakref
 from typing import Any, cast
@@ -351,3 +352,26 @@ def test_the_id_is_asked_for_while_it_is_made(tracking: Tracking, monkeypatch: p
         assert run.config.enabled
         monkeypatch.setattr(uuid, "uuid4", interrupted)
         assert [run.id] == asked
+
+
+def test_keys_that_requests_make_up_are_not_kept(tracking: Tracking, events: Events) -> None:
+    """A middleware may take the key from the address. Keys that LaunchDarkly cannot have leave nothing in memory."""
+    usage = {"prompt_tokens": 12, "completion_tokens": 3, "total_tokens": 15}
+    response = {"id": "x", "object": "chat.completion", "model": "m", "choices": [], "usage": usage}
+
+    def run(number: int) -> None:
+        with track_ai(config_key=f"{number}" + "x" * 100_000, tracking=tracking) as run:
+            run.observe(response)
+
+    run(0)
+    tracemalloc.start()
+    try:
+        for number in range(1, 100):
+            run(number)
+        tracking.flush(30)
+        events.custom.clear()
+        gc.collect()
+        left, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert left < 3_000_000
