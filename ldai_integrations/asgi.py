@@ -221,9 +221,10 @@ def _send_with_token(tracked: RequestScope, vote_token: VoteToken, scope: Scope,
                     encoded = [(name.lower().encode(), value.encode()) for name, value in added.items()]
                     message = {**message, "headers": [*message.get("headers", ()), *encoded]}
             elif message["type"] == "http.response.body" and vote_token.streams:
-                vote_token.pass_on(message.get("body", b""))
+                body = bytes(message.get("body", b""))  # servers take a bytearray or a memoryview, too
+                vote_token.pass_on(body)
                 if not message.get("more_body"):
-                    message = {**message, "body": message.get("body", b"") + vote_token.last_event()}
+                    message = {**message, "body": body + vote_token.last_event()}
         await send(message)
 
     return send_with_token

@@ -172,8 +172,9 @@ def test_a_disabled_config_is_not_voted_on(client: LDClient) -> None:
     assert (headers, items) == ({"Content-Type": SSE}, [b"data: a\n\n"])
 
 
-def test_an_asgi_stream_is_sent_in_the_same_messages(voted: Tracking) -> None:
-    """The event is in the message that ends the body, and all others are unchanged."""
+@pytest.mark.parametrize("kind", [bytes, bytearray, memoryview])
+def test_an_asgi_stream_is_sent_in_the_same_messages(voted: Tracking, kind: Any) -> None:
+    """The event is in the message that ends the body, and all others are unchanged. Servers take any kind of bytes."""
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
         for message in messages:
@@ -181,8 +182,8 @@ def test_an_asgi_stream_is_sent_in_the_same_messages(voted: Tracking) -> None:
 
     messages: list[Any] = [
         {"type": "http.response.start", "status": 200, "headers": [(b"content-type", SSE.encode())]},
-        {"type": "http.response.body", "body": b"data: a\n\n", "more_body": True},
-        {"type": "http.response.body", "body": b"data: b\n\n"},
+        {"type": "http.response.body", "body": kind(b"data: a\n\n"), "more_body": True},
+        {"type": "http.response.body", "body": kind(b"data: b")},
     ]
     sent: list[Any] = []
 
