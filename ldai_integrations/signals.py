@@ -7,8 +7,8 @@ The sender of every signal is the ``config_key``, a plain string, so a receiver 
 
 blinker holds weak references: connect a function that lives as long as the application, or pass ``weak=False``.
 Receivers are called on the thread or in the task that finishes the run, and must not block. An exception in a receiver
-is logged and never reaches the request. After a long answer whose tokens have to be counted, ``run_finished`` is sent
-from a thread of the library.
+is logged and never reaches the request. After a long answer whose tokens have to be counted, or after many provider
+calls, ``run_finished`` is sent from a thread of the library.
 """
 
 from __future__ import annotations
