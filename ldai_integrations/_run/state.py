@@ -277,8 +277,8 @@ class RunState:
             "call_after_run",
             self.config_key,
             "A model was called after the end of a run of %r, or its response came then, for example in a background "
-            "task; what came after the end is not counted. Wait for it in the run, or open a run of its own there, with "
-            "another key: with track_ai(config_key=…).",
+            "task; what came after the end is not counted. Wait for it in the run, or open a run of its own there, "
+            "with another key: with track_ai(config_key=…).",
             self.config_key,
         )
         return call

@@ -53,7 +53,8 @@ _TEXTS = {
     "lower bound. The server, or a proxy before it, broke it off: look at its log.",
     "not read to its end": "A provider's answer was not read to its end in a run of %r, so its tokens are an estimate "
     "and a lower bound. Read streams until their finish reason before the run ends. If the client raises an exception "
-    "before, because it validates the answer with text_format= or output_format=, validate it yourself after the stream.",
+    "before, because it validates the answer with text_format= or output_format=, validate the answer yourself after "
+    "the stream.",
     "not asked for": "A provider sent no usage for a call in a run of %r, so its tokens are estimated.",
     "closed": "A provider's stream was closed at its finish reason in a run of %r, and its usage had not arrived, so "
     "its tokens are estimated. Read streams to their end. In a coroutine, you can also use an async client: the "
