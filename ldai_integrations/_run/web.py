@@ -10,6 +10,7 @@ import sys
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Iterator, Mapping
 from typing import Any
 
+from .._diagnostics import raise_if_from_signal
 from .failures import origin_of
 
 # The HTTP exceptions of these frameworks are answers. Exceptions of provider SDKs carry a status too, but are failures.
@@ -95,7 +96,11 @@ def responses_among(args: tuple[object, ...], kwargs: Mapping[str, object]) -> R
     FastAPI and Falcon pass the response to the handler, which may set another status.
     """
     arguments = (*args, *kwargs.values())
-    return [(one, _own_status(one)) for one in arguments if _is_for_browser(type(one))]
+    try:
+        return [(one, _own_status(one)) for one in arguments if _is_for_browser(type(one))]
+    except Exception as exc:  # of a class of the application
+        raise_if_from_signal(exc)
+        return []
 
 
 def status_set_in(responses: Responses) -> int | None:

@@ -263,6 +263,37 @@ def test_a_response_never_sent_ends_when_it_is_dropped(
     assert eventually(lambda: [record.outcome for record in records] == ["cancelled"])
 
 
+class _UnusualKind(type):
+    """The class of a class whose attributes cannot be looked up."""
+
+    def __getattr__(cls, name: str) -> None:
+        raise LookupError(name)
+
+
+class _UnusualArgument(metaclass=_UnusualKind):
+    """An object of such a class."""
+
+
+class _UnusualResponse(falcon.Response):
+    """A response that has no status yet."""
+
+    status_code = property(lambda _self: 1 / 0)
+
+
+@pytest.mark.parametrize("make", [_UnusualArgument, _UnusualResponse])
+def test_an_argument_that_cannot_be_asked_for_a_status(
+    tracking: Tracking, records: list[RunRecord], make: Callable[[], object]
+) -> None:
+    """The handler is called nevertheless."""
+
+    @track_ai(config_key="chat", tracking=tracking)
+    def greet(_argument: object) -> str:
+        return "Hello"
+
+    assert greet(make()) == "Hello"
+    assert [record.outcome for record in records] == ["success"]
+
+
 def test_a_file_ends_the_run(tracking: Tracking, records: list[RunRecord]) -> None:
     """A file or a database cursor is returned unchanged and unread, and ends the run."""
 
