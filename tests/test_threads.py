@@ -176,6 +176,7 @@ def test_calls_of_one_run(tracking: Tracking, openai: Any, records: list[RunReco
         on_threads(lambda _: run.add_usage(input_tokens=1, output_tokens=1))
     tracking.flush()  # the record of many calls is built on a thread
 
+    tracking.flush(30)
     assert records[0].calls == len(ALL)
     assert input_tokens(records[0]) == sum(map(tokens, ALL)) + len(ALL)
 
