@@ -133,7 +133,8 @@ class track_ai:  # noqa: N801  # a decorator is used like a function
 
     def __enter__(self) -> Run:
         """Open a run, or join the one that is open with the same config key."""
-        return self._enter(id(sys._getframe(1)))
+        frame = sys._getframe(1)
+        return self._enter(id(frame), is_generator=bool(frame.f_code.co_flags & inspect.CO_GENERATOR))
 
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, tb: TracebackType | None) -> None:
         """Finish the run, with the exception that left the block if one did."""
@@ -151,8 +152,10 @@ class track_ai:  # noqa: N801  # a decorator is used like a function
         """Finish the run, with the exception that left the block if one did."""
         return self._pop(id(sys._getframe(1))).aend(exc)
 
-    def _enter(self, frame_id: int) -> Run:
+    def _enter(self, frame_id: int, *, is_generator: bool = False) -> Run:
         run, is_owner = self._opener.open((), {})
+        if is_owner and is_generator:
+            run.worker = None  # nobody is in a generator between its steps
         self._blocks.append(_Block(run, is_owner, bind(run), frame_id))
         return run_of(run)
 

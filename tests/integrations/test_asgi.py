@@ -7,7 +7,7 @@ import gzip
 import json
 import threading
 import zlib
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Generator
 from typing import Any
 
 import pytest
@@ -401,6 +401,26 @@ def test_work_that_goes_on_after_its_request(
     asyncio.run(main())
     [record] = [record for record in records if record.config_key == "summary"]
     assert (record.outcome, record.calls, record.usage) == ("success", 1, Usage(5, 1, 6))
+
+
+def test_a_block_in_a_generator_that_is_stepped_on_threads(tracking: Tracking, records: list[RunRecord]) -> None:
+    """Starlette takes each step of a generator on a thread, and does not close it. Its run ends with the request."""
+
+    def stream() -> Generator[bytes, None, None]:
+        with track_ai(config_key="summary") as run:
+            run.observe(json.loads(ANSWER))
+            yield b"Hello"
+            yield b" there"
+
+    steps = stream()
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        first = await asyncio.to_thread(next, steps)
+        await app_that_sends(start(), body(first))(scope, receive, send)
+
+    call(ASGITrackingMiddleware(app, tracking), http_scope())
+    assert [(record.outcome, record.calls) for record in records] == [("cancelled", 1)]
+    steps.close()
 
 
 def test_a_websocket_is_no_run_and_its_exchanges_are(tracking: Tracking, records: list[RunRecord]) -> None:
