@@ -183,6 +183,8 @@ class Observer(StreamHooks):
         self._call.rest = None  # nothing more can be read of it
         if exc is None:
             self._note_if_unknown()
+            if self._call.source == "observed" and not self._call.has_item and self._has_company():
+                self._ledger.withdraw(self._call)  # it selects items of another stream, and there was none
             self._call.end(self._clock())
         elif is_cancellation(exc):
             self._call.note_left(exc, self._clock())
@@ -437,10 +439,17 @@ class Observer(StreamHooks):
         """Say that a stream is not in the format of any provider, unless other calls took place while it was read."""
         call, reader = self._call, self._reader
         is_new = call.source == "observed" and call.ended_at is None
-        if is_new and isinstance(reader, ItemReader) and reader.reading() is not None and not reader.recognised:
-            others = (one for one in self._ledger if one is not call)
-            if not any(one.overlaps(call) for one in others):
-                self.note_unknown(self.stream)
+        if (
+            is_new
+            and isinstance(reader, ItemReader)
+            and reader.reading() is not None
+            and not (reader.recognised or self._has_company())
+        ):
+            self.note_unknown(self.stream)
+
+    def _has_company(self) -> bool:
+        """Return whether other calls took place while this one was in progress."""
+        return any(one.overlaps(self._call) for one in self._ledger if one is not self._call)
 
     def note_unknown(self, response: object) -> None:
         """Say that an object is not in the format of any provider."""

@@ -460,6 +460,25 @@ def test_an_observed_stream_without_an_item(is_httpx: bool, provider: Provider, 
     assert (record.outcome, record.calls, record.failed_calls, record.usage) == ("success", 1, 0, None)
 
 
+@pytest.mark.parametrize("is_wrapped", [False, True])
+def test_an_observed_selection_without_an_item(
+    is_wrapped: bool, provider: Provider, openai: Any, runs: RecordingSink
+) -> None:
+    """A generator that selects the texts of a stream is no other call if the model only calls a tool."""
+    provider.serve("tool", tool="look", pause=0.01)
+
+    def answer() -> list[str]:
+        client, observe = wrap_client(openai, include_usage="always") if is_wrapped else openai, current_run().observe
+        options = {} if is_wrapped else {"stream_options": {"include_usage": True}}
+        chunks = observe(client.chat.completions.create(model="tool", messages=ASK, stream=True, **options))
+        texts = (chunk.choices[0].delta.content for chunk in chunks if chunk.choices)
+        return list(observe(text for text in texts if text))
+
+    record = handled(answer, runs)
+    assert record.calls == 1
+    assert is_exact(record)
+
+
 def test_a_nursery_that_is_cancelled(provider: Provider, runs: RecordingSink) -> None:
     """Trio raises a group of cancellations: neither the run nor its calls have failed."""
     trio = pytest.importorskip("trio")
