@@ -11,9 +11,10 @@ from typing import Any, TypeVar, cast
 
 from ..usage import Reading, read
 from .body import MOST_PARSED, beginning_of, is_document, is_sse_or_json_line, without_mark
+from .context import get_current
 from .events import CallReader
 from .failures import is_of_parsing
-from .kinds import is_sent_event, is_unreadable_response
+from .kinds import is_sent_event, is_unreadable_response, may_be_response
 from .ledger import ProviderCall
 from .observer import Observer, note_failure
 from .proxy import Proxy
@@ -103,7 +104,9 @@ def _note_late(run: RunState, response: object) -> None:
     """Count a response that comes after the end of its run. A wrapped client has counted its own calls."""
     if not (run.services.is_idle or isinstance(response, (str, bytes, BaseException))):
         with run.services.diagnostics.guard("observe", run.config_key, is_private=True):
-            if not run.calls_outside.observe(response):
+            current = get_current()
+            is_known = isinstance(current, RunState) and current.ledger.knows(response)
+            if not (is_known or run.calls_outside.observe(response)) and may_be_response(response):
                 run.note_call_after_end()
 
 

@@ -355,6 +355,24 @@ def test_a_worker_that_observes_and_an_answer_of_the_handler(
     assert later.lower_bound
 
 
+@pytest.mark.parametrize("is_response", [False, True])
+def test_what_is_observed_after_the_end_of_another_run_and_is_no_other_call(
+    is_response: bool, provider: Provider, openai: Any, runs: RecordingSink
+) -> None:
+    """The tokens of a later run are exact if its own wrapped client has seen the response, or if there is none."""
+    client = wrap_client(openai)
+    with track_ai(config_key="chat") as first:
+        first.observe(COMPLETION)
+
+    with track_ai(config_key="chat"):
+        response = client.chat.completions.create(model="gpt-4o-mini", messages=ASK)
+        first.observe(response if is_response else {"rows": 3})
+
+    later = runs.wait(2)[1].usage
+    assert later is not None
+    assert (later.input_tokens, later.output_tokens, later.lower_bound) == (IN, OUT, False)
+
+
 def test_many_calls_after_the_end_of_another_run(ask: Ask, runs: RecordingSink) -> None:
     """However many there are, they make no generation of an open run that calls no model."""
     with track_ai(config_key="chat"):
