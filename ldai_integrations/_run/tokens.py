@@ -126,7 +126,7 @@ def tokens_and_cost(
 
 def _is_partial(run: RunState, calls: Sequence[CountedCall], added: Sequence[Usage], own: Reading | None) -> bool:
     """Return whether the run may have more tokens than are known, because nobody saw an answer, or its end."""
-    if run.calls_outside.may_lack_tokens and not added:
+    if run.calls_outside.may_lack_tokens and (calls or not added):  # the handler may have added those of the call
         return True
     if calls:
         return any(call.is_unfinished or _is_unknown(call) for call in calls)

@@ -355,6 +355,18 @@ def test_a_worker_that_observes_and_an_answer_of_the_handler(
     assert later.lower_bound
 
 
+def test_tokens_that_are_added_beside_a_call_on_a_thread(ask: Ask, runs: RecordingSink) -> None:
+    """They may be those of another call, so that the tokens of a run with calls of its own are a lower bound."""
+    with track_ai(config_key="chat") as run:
+        ask()
+        on_thread(ask)
+        run.add_usage(input_tokens=IN, output_tokens=OUT)
+
+    usage = runs.wait()[0].usage
+    assert usage is not None
+    assert (usage.input_tokens, usage.lower_bound) == (2 * IN, True)
+
+
 @pytest.mark.parametrize("is_response", [False, True])
 def test_what_is_observed_after_the_end_of_another_run_and_is_no_other_call(
     is_response: bool, provider: Provider, openai: Any, runs: RecordingSink
