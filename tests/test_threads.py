@@ -174,9 +174,8 @@ def test_calls_of_one_run(tracking: Tracking, openai: Any, records: list[RunReco
     with track_ai("chat", tracking=tracking) as run:
         on_threads(run.bind(lambda number: openai.chat.completions.create(number=number)))
         on_threads(lambda _: run.add_usage(input_tokens=1, output_tokens=1))
-    tracking.flush()  # the record of many calls is built on a thread
 
-    tracking.flush(30)
+    tracking.flush(30)  # the record of many calls is built on a thread
     assert records[0].calls == len(ALL)
     assert input_tokens(records[0]) == sum(map(tokens, ALL)) + len(ALL)
 

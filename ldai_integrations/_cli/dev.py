@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ..devserver import DevServer
 
 DEFAULT_PORT = 8765
-# How long the command serves on after a signal at most.
+# How often the command looks for a signal.
 _POLL_SECONDS = 0.1
 PORT = number_argument(int, lambda port: 0 <= port <= 65535, "a port, 0 to 65535")
 
@@ -155,7 +155,7 @@ def _print_log(name: str) -> Iterator[None]:
 
 @contextmanager
 def _handle_stop_signals() -> Iterator[list[int]]:
-    """Give a list that gets Ctrl-C and SIGTERM. To append takes no lock, which the interrupted thread might hold."""
+    """Append Ctrl-C and SIGTERM to a list in a ``with`` block. That takes no lock, unlike setting an event."""
     received: list[int] = []
     former = {
         number: signal.signal(number, lambda number, _frame: received.append(number))

@@ -115,7 +115,7 @@ class RequestScope:
         self.vote_token: VoteToken | None = vote_token
         self.open_runs: set[OpenRun] = set()
         self.resolved: Resolved = {}
-        #: Whether there is a request, which is not over.
+        #: Whether a request is in progress.
         self.is_request: bool = request is not None
         #: Whether the application provides LD contexts for its requests.
         self.has_source: bool = ld_context_from is not None

@@ -97,8 +97,8 @@ class EventStreams:
         is_input = event.usage is not None and event.usage.output_tokens is None and event.has_output
         is_part = event.is_part or is_input
         has_usage_only = not is_line and not event.ids and event.usage is not None and not is_part
-        may_have_usage = bool(event.ids) and event.usage is None  # in an event that follows
-        if (event.finish_reasons and not may_have_usage) or event.error or has_usage_only:
+        awaits_usage = bool(event.ids) and event.usage is None  # a later event with the same id may have it
+        if (event.finish_reasons and not awaits_usage) or event.error or has_usage_only:
             return "response"
         if self._is_done and is_line and event.usage is not None and not (event.is_start or event.has_output):
             return "nowhere"  # figures that a gateway adds to the stream that has ended
@@ -187,14 +187,18 @@ def find_worker() -> object:
         if task is not None:
             return task
     trio: Any = sys.modules.get("trio")
-    with suppress(RuntimeError, AttributeError):  # it is not running; it is not imported, or not to its end
-        trio_task: object = trio.lowlevel.current_task()
-        return trio_task
+    if trio is not None:
+        with suppress(RuntimeError, AttributeError):  # it is not running, or not imported to its end
+            trio_task: object = trio.lowlevel.current_task()
+            return trio_task
     return threading.get_ident()
 
 
 def is_at_work(worker: object) -> bool:
-    """Return whether a thread, or a task of asyncio that has not ended, is another one than this one."""
+    """Return whether a worker that :func:`find_worker` has returned may still be at work, and is not this one.
+
+    Of a thread, nobody knows whether it has ended.
+    """
     if worker == find_worker():
         return False
     return isinstance(worker, int) or (isinstance(worker, asyncio.Task) and not worker.done())

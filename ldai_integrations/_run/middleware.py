@@ -30,7 +30,7 @@ from .web import method_of, path_of
 
 # After so many requests without a provider call, there may be one that nobody sees.
 _MANY_REQUESTS = 20
-# So many votes of asynchronous applications wait for the store at a time, and the others so long for their turn.
+# How many votes of an asynchronous application use the store at a time, and how long another vote waits for them.
 _MOST_THREADS, _TURN_SECONDS = 4, 5.0
 # The functions that ``track_ai`` decorates, as they were before.
 _decorated: set[ref[FunctionType]] = set()

@@ -98,7 +98,7 @@ class OpenRun(Protocol):
 
     @property
     def is_in_background(self) -> bool:
-        """Whether another thread or task than this one is in the middle of the run."""
+        """Whether another thread or task than this one is in the handler or the block of the run."""
 
     @property
     def ld_context(self) -> Context:

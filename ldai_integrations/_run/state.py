@@ -292,7 +292,7 @@ class RunState:
 
     @property
     def is_in_background(self) -> bool:
-        """Whether another thread or task than this one is in the middle of the run."""
+        """Whether another thread or task than this one is in the handler or the block of the run."""
         return self.worker is not None and is_at_work(self.worker())
 
     @property

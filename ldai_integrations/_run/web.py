@@ -61,7 +61,7 @@ def status_of_exception(exc: BaseException) -> int | None:
 
 
 def _is_for_browser(kind: type) -> bool:
-    """Return whether a class is that of responses that a server sends, and not of those that a client gets."""
+    """Return whether a class is that of responses that a server sends: those of clients set no cookies."""
     return hasattr(kind, "set_cookie") or hasattr(kind, "add_cookie")
 
 

@@ -159,7 +159,7 @@ class Feedback:
             client: The address of the client; empty if the server does not know it.
             is_multiprocess: Whether other processes take votes, too, as WSGI servers say it in ``wsgi.multiprocess``;
                 ``None`` if the server does not say it.
-            until: When it is too late to ask the store, on the monotonic clock: others have waited for it too long.
+            until: The time on the monotonic clock after which the vote is refused, because it has waited too long.
         """
         assert self._tokens is not None, "an endpoint calls require_secret when it is made"
         self._warn_of_workers(is_multiprocess)
