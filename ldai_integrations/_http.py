@@ -18,7 +18,7 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 # How long the head of an answer may take. The read timeout limits each silence only: a server that sends one header
 # per second would hold up its client for minutes.
 _HEAD_SECONDS = 15.0
-_CHUNK_BYTES = 65_536
+_CHUNK_BYTES, _FEW_BYTES = 65_536, 32
 # Python takes the brackets for the host, whatever is around them.
 _BRACKETS = re.compile(r"\[[^][]*\](:[0-9]*)?")
 #: The hosts that plain http may reach: nobody reads keys on the way.
@@ -83,9 +83,9 @@ def read_body(response: urllib3.BaseHTTPResponse, *, seconds: float, most_bytes:
 def _read_arrived(response: urllib3.BaseHTTPResponse) -> bytes:
     """Wait for the next bytes, and return them; empty at the end.
 
-    Before version 2.3, urllib3 waits until as many bytes have arrived as it is asked for, so it is asked for one.
+    Before version 2.3, urllib3 waits until as many bytes have arrived as it is asked for, so it is asked for few.
     """
-    return response.read1(_CHUNK_BYTES) if hasattr(response, "read1") else response.read(1)
+    return response.read1(_CHUNK_BYTES) if hasattr(response, "read1") else response.read(_FEW_BYTES)
 
 
 class _LimitedConnection(HTTPConnection):
