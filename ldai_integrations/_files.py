@@ -91,7 +91,7 @@ def create_privately(path: str | Path) -> None:
         os.close(os.open(os.path.realpath(path), os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
 
 
-def is_special(path: str | Path) -> bool:
+def is_memory_or_uri(path: str | Path) -> bool:
     """Return whether SQLite takes the name of a file for a database in memory, or for a URI."""
     return str(path) == ":memory:" or str(path).startswith("file:")
 

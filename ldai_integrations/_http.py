@@ -83,7 +83,7 @@ def read_body(response: urllib3.BaseHTTPResponse, *, seconds: float, most_bytes:
 def _read_arrived(response: urllib3.BaseHTTPResponse) -> bytes:
     """Wait for the next bytes, and return them; empty at the end.
 
-    Before version 2.3, urllib3 waits until as many bytes have arrived as it is asked for, so it is asked for few.
+    An old urllib3 has no ``read1``. Its ``read`` waits for all bytes that it is asked for, so it is asked for a few.
     """
     return response.read1(_CHUNK_BYTES) if hasattr(response, "read1") else response.read(_FEW_BYTES)
 

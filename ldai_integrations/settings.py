@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
-from ._files import is_special
+from ._files import is_memory_or_uri
 from ._options import (
     Kind,
     Option,
@@ -82,7 +82,7 @@ def _problem_with_store(store: object) -> str | None:
     if isinstance(store, str):
         if not store.startswith(_STORES) or not store.removeprefix(SQLITE).strip():
             return "is not the address of a store; use sqlite:///votes.db or redis://host:6379/0"
-        if is_special(store.removeprefix(SQLITE)):  # each call opens the store anew, and would find it empty
+        if is_memory_or_uri(store.removeprefix(SQLITE)):  # each call opens the store anew, and would find it empty
             return (
                 "is an SQLite database in memory, which counts nothing, or a URI of SQLite; name a file, or leave "
                 "store out for the memory of this process"

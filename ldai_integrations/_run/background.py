@@ -162,9 +162,10 @@ async def call_off_loop(call: Callable[[], T], *, timeout: float | None = None) 
 
 
 class Threads:
-    """A few threads for blocking calls that may hang. Those of :func:`call_off_loop` are the application's, too.
+    """A small pool of threads for blocking calls that may hang, unlike those of :func:`call_off_loop`.
 
-    They start when they are needed, and anew in a forked child. The process does not end before the calls that run.
+    That function uses the threads of the application, which must not wait for them. The threads of this pool start when
+    they are needed, and anew in a forked child. The process waits for the calls that run before it ends.
 
     Args:
         most: How many threads there may be. Further calls wait for their turn.

@@ -233,7 +233,7 @@ class RequestScope:
         """Return ``None``: no run is in progress here."""
 
     def close(self) -> None:
-        """End the runs that are still open, because the request is over; those of background work end by themselves."""
+        """End the runs of the request that are still open. Those of background work end by themselves."""
         if self.open_runs:
             for run in tuple(self.open_runs):
                 if not run.is_in_background:

@@ -83,6 +83,7 @@ def is_disconnect(exc: BaseException) -> bool:
 
 
 def _is_client_gone(exc: BaseException) -> bool:
+    """Return whether a web server has raised an exception because the client has left."""
     if isinstance(exc, ConnectionResetError):
         modules = (frame.f_globals.get("__name__") for frame, _line in traceback.walk_tb(exc.__traceback__))
         return any(module in _SERVER_WRITES for module in modules)

@@ -64,7 +64,7 @@ def is_unreadable_response(kind: type) -> bool:
     return all(hasattr(kind, name) for name in ("status", "headers", "raise_for_status", "json"))
 
 
-def is_sent_event(kind: type) -> bool:
+def is_sse_event(kind: type) -> bool:
     """Return whether objects of a class are decoded Server-Sent Events, as those of httpx-sse."""
     return not is_model(kind) and all(hasattr(kind, name) for name in ("retry", "event", "data"))
 

@@ -14,7 +14,7 @@ from .body import MOST_PARSED, beginning_of, is_document, is_sse_or_json_line, w
 from .context import get_current
 from .events import CallReader
 from .failures import is_of_parsing
-from .kinds import is_sent_event, is_unreadable_response, may_be_response
+from .kinds import is_sse_event, is_unreadable_response, may_be_response
 from .ledger import ProviderCall
 from .observer import Observer, note_failure
 from .proxy import Proxy
@@ -66,7 +66,7 @@ def observe(run: RunState, response: object, call: ProviderCall) -> Any:
         if run.finished or run.ledger.knows(response):
             run.ledger.withdraw(call)
             return response
-        if is_sent_event(response.__class__):
+        if is_sse_event(response.__class__):
             run.ledger.withdraw(call)
             _observe_text(run, f"data: {cast(Any, response).data}")
             return response

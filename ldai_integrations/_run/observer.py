@@ -183,7 +183,7 @@ class Observer(StreamHooks):
         self._call.rest = None  # nothing more can be read of it
         if exc is None:
             self._note_if_unknown()
-            if self._call.source == "observed" and not self._call.has_item and self._has_company():
+            if self._call.source == "observed" and not self._call.has_item and self._overlaps_others():
                 self._ledger.withdraw(self._call)  # it selects items of another stream, and there was none
             self._call.end(self._clock())
         elif is_cancellation(exc):
@@ -443,11 +443,11 @@ class Observer(StreamHooks):
             is_new
             and isinstance(reader, ItemReader)
             and reader.reading() is not None
-            and not (reader.recognised or self._has_company())
+            and not (reader.recognised or self._overlaps_others())
         ):
             self.note_unknown(self.stream)
 
-    def _has_company(self) -> bool:
+    def _overlaps_others(self) -> bool:
         """Return whether other calls took place while this one was in progress."""
         return any(one.overlaps(self._call) for one in self._ledger if one is not self._call)
 

@@ -19,7 +19,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.staticfiles import StaticFiles
 
-from .._files import is_locked, is_special
+from .._files import is_locked, is_memory_or_uri
 from ..exceptions import ConfigurationError
 from ._api import inspection, metrics
 from ._checks import AIConfig, Payload, Problem, check_mapping, list_ai_configs
@@ -87,7 +87,7 @@ class DevServer:
             raise ConfigurationError("sdk_key is empty; give the key that applications must send, or None for any key")
         if sdk_key is not None and not re.fullmatch("[!-~]+", sdk_key):
             raise ConfigurationError("sdk_key has characters that no SDK sends; use ASCII without spaces")
-        if db is not None and is_special(db):
+        if db is not None and is_memory_or_uri(db):
             raise ConfigurationError(
                 f"db is {str(db)!r}, which SQLite takes for no file; give a path, or leave it out for memory"
             )

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+import urllib3
 from ldai import LDAIClient
 from ldclient import Context
 
@@ -229,7 +230,10 @@ def test_oversized_body_gets_no_answer(encoding: str, server: DevServer, raw: ht
     with pytest.raises(httpx.TransportError):
         raw.post("/bulk", content=body, headers={"Content-Encoding": encoding})
     assert raw.post("/bulk", json=[custom()]).status_code == 202
-    assert server.status() | {"streams": 0} == {  # the clients of other tests may not have closed theirs yet
+    status = server.status()
+    if not hasattr(urllib3.HTTPResponse, "shutdown"):  # clients of other tests cannot close their streams at once
+        status["streams"] = 0
+    assert status == {
         "streams": 0,
         "events": 1,
         "payloads": 1,
